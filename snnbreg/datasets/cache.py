@@ -1,0 +1,238 @@
+"""The cache of binned recordings: bin once, memory-map ever after.
+
+An entry is a folder ``<cache>/frames/<name>-<hash>`` with ``frames.npy`` (uint8), ``labels.npy``,
+``lengths.npy`` where recordings differ in length, and ``meta.json``. The hash covers the source
+file's resolved path, size and time of change, every setting of the transform and the version of
+the binning code. An entry is written to a folder of its own and renamed when complete, so a reader
+sees all of it or nothing, and of several processes that write the same entry the first one wins.
+Where the cache cannot be written (no permission, disk full), the frames are kept in memory and a
+note says so. Deleting the cache is always safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from snnbreg.datasets.binning import Array, Frames
+
+VERSION = 1  # raised whenever the same settings would give other frames
+STALE_SECONDS = 86_400.0
+
+
+class Recordings(NamedTuple):
+    """All binned recordings of one source.
+
+    Attributes:
+        frames: uint8 (S, T, C), memory-mapped where the cache works.
+        labels: int64 (S,).
+        lengths: int64 (S,) or None.
+        saturated, dropped, empty: counts above 255, events beyond the grid, recordings without
+            events.
+        notes: what the user should know about the cache.
+    """
+
+    frames: Array
+    labels: Array
+    lengths: Array | None
+    saturated: int
+    dropped: int
+    empty: int
+    notes: tuple[str, ...] = ()
+
+
+class Stream(NamedTuple):
+    """Recordings that are about to be binned: what is known before, and the frames in parts."""
+
+    shape: tuple[int, int, int]
+    labels: Array
+    lengths: Array | None
+    empty: int
+    parts: Iterator[Frames]
+
+
+def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder for everything that is derived or downloaded.
+
+    In this order: the argument, the environment variable ``SNNBREG_CACHE``,
+    ``$XDG_CACHE_HOME/snnbreg``, ``~/.cache/snnbreg``. Nothing is created.
+
+    Example:
+        >>> cache_folder("somewhere").name
+        'somewhere'
+    """
+    chosen = cache or os.environ.get("SNNBREG_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snnbreg"
+
+
+def file_identity(path: Path) -> dict[str, Any]:
+    """Return what tells a file from another one: resolved path, size, time of change in ns."""
+    stat = path.stat()
+    return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def cached(
+    name: str, key: Mapping[str, Any], open_stream: Callable[[], Stream], folder: Path
+) -> Recordings:
+    """Return binned recordings from the cache, after binning them where it has none.
+
+    Args:
+        name: readable beginning of the entry's name.
+        key: everything the frames depend on, as plain values.
+        open_stream: begins the binning; called again if the cache fails half way.
+        folder: the cache; entries lie in its sub-folder ``frames``.
+
+    Returns:
+        the recordings, memory-mapped unless the cache could not be written.
+
+    Raises:
+        ValueError, OSError: what ``open_stream`` raises; the cache is then left as it was.
+    """
+    text = json.dumps({"version": VERSION, **key}, sort_keys=True)
+    entry = folder / "frames" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    found = _read(entry)
+    if found is not None:
+        return found
+    try:
+        _write(entry, open_stream(), text)
+        found = _read(entry)
+        reason = "it cannot be read back"
+    except _CacheError as failure:
+        reason = str(failure)
+    if found is not None:
+        return found
+    note = f"binned recordings are kept in memory: the cache {folder} is of no use ({reason})"
+    return _in_memory(open_stream())._replace(notes=(note,))
+
+
+class _CacheError(Exception):
+    """The cache, not the data, made trouble."""
+
+
+def _read(entry: Path) -> Recordings | None:
+    """Map an entry, or None where there is none or it is damaged."""
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        # copy-on-write, because torch refuses arrays that cannot be written
+        frames = np.asarray(np.load(entry / "frames.npy", mmap_mode="c"))
+        labels = np.load(entry / "labels.npy")
+        lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
+        if list(frames.shape) != meta["shape"] or len(labels) != len(frames):
+            return None
+        return Recordings(
+            frames, labels, lengths, meta["saturated"], meta["dropped"], meta["empty"]
+        )
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def _write(entry: Path, stream: Stream, key: str) -> None:
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(entry.parent)
+        part = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    except OSError as error:
+        raise _CacheError(error) from error
+    try:
+        saturated, dropped = _write_frames(part / "frames.npy", stream)
+        meta = {
+            "shape": stream.shape,
+            "lengths": stream.lengths is not None,
+            "saturated": saturated,
+            "dropped": dropped,
+            "empty": stream.empty,
+            "key": json.loads(key),
+        }
+        try:
+            np.save(part / "labels.npy", stream.labels)
+            if stream.lengths is not None:
+                np.save(part / "lengths.npy", stream.lengths)
+            (part / "meta.json").write_text(json.dumps(meta, indent=1))
+            _publish(part, entry)
+        except OSError as error:
+            raise _CacheError(error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_frames(path: Path, stream: Stream) -> tuple[int, int]:
+    """Write the parts one by one; plain writes, so that a full disk is an error and no crash."""
+    saturated = dropped = 0
+    header = {"descr": "|u1", "fortran_order": False, "shape": stream.shape}
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise _CacheError(error) from error
+    try:
+        with file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in _data(stream.parts):
+                file.write(np.ascontiguousarray(part.frames).data)
+                saturated += part.saturated
+                dropped += part.dropped
+            file.flush()
+            os.fsync(file.fileno())
+    except _DataError as failure:
+        raise failure.error from None
+    except OSError as error:
+        raise _CacheError(error) from error
+    return saturated, dropped
+
+
+class _DataError(Exception):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _data(parts: Iterator[Frames]) -> Iterator[Frames]:
+    """Mark what goes wrong in reading the recordings, so that it is not taken for the cache's."""
+    try:
+        yield from parts
+    except (OSError, ValueError) as error:
+        raise _DataError(error) from error
+
+
+def _publish(part: Path, entry: Path) -> None:
+    """Give a complete entry its name, unless another process was first."""
+    for _ in range(2):
+        try:
+            part.rename(entry)
+            return
+        except OSError:
+            if _read(entry) is not None:
+                return
+            if not entry.exists():
+                raise
+            shutil.rmtree(entry, ignore_errors=True)  # a damaged entry
+    raise OSError(f"{entry} can be neither read nor replaced")
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what processes that were killed while writing have left behind."""
+    for left in folder.glob(".*"):
+        with contextlib.suppress(OSError):  # another process may be removing it too
+            if left.is_dir() and time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _in_memory(stream: Stream) -> Recordings:
+    frames = np.empty(stream.shape, np.uint8)
+    done = saturated = dropped = 0
+    for part in stream.parts:
+        frames[done : done + len(part.frames)] = part.frames
+        done += len(part.frames)
+        saturated += part.saturated
+        dropped += part.dropped
+    return Recordings(frames, stream.labels, stream.lengths, saturated, dropped, stream.empty)

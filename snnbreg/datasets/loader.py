@@ -1,0 +1,217 @@
+"""Frames to batches: splits without copies, batches in an order that depends on numbers alone.
+
+Legend: T time bins, B batch, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from snnbreg.datasets.seeds import derive_seed, permutation
+
+Encoder = Callable[[Tensor, int], Tensor]
+"""Frames (T, B, C) and a seed to frames (T', B, C')."""
+
+_ORDER, _ENCODE = 0, 1  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """One split: frames of many samples and which of them belong to it.
+
+    Args:
+        frames: uint8 (samples, T, C), in memory, memory-mapped or on a device; never copied.
+        labels: int64 (samples,).
+        index: int64, the samples of this split in order; None for all.
+        lengths: int64 (samples,), frames used by each sample; a batch is cut to its longest.
+            None where every sample uses T.
+        scale: frames are multiplied by it in a batch (1/255 for images).
+
+    Raises:
+        ValueError: if types or shapes do not fit together.
+
+    Example:
+        >>> s = FrameSet(torch.zeros(5, 3, 2, dtype=torch.uint8), torch.arange(5))
+        >>> len(s), s.subset(torch.tensor([4, 1])).targets.tolist()
+        (5, [4, 1])
+    """
+
+    frames: Tensor
+    labels: Tensor
+    index: Tensor | None = None
+    lengths: Tensor | None = None
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frames.dtype != torch.uint8 or self.frames.ndim != 3:
+            raise ValueError(
+                "frames must be uint8 (samples, T, C), got "
+                f"{self.frames.dtype} {tuple(self.frames.shape)}"
+            )
+        for name, values in (("labels", self.labels), ("lengths", self.lengths)):
+            if values is not None and (
+                values.dtype != torch.int64 or values.shape != self.frames.shape[:1]
+            ):
+                raise ValueError(
+                    f"{name} must be int64 ({len(self.frames)},), got "
+                    f"{values.dtype} {tuple(values.shape)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.frames) if self.index is None else len(self.index)
+
+    @property
+    def targets(self) -> Tensor:
+        """Labels of the split's samples in order, int64 (len,)."""
+        return self.labels if self.index is None else self.labels[self.index]
+
+    def subset(self, index: Tensor) -> FrameSet:
+        """Return the samples of this split at the given positions, sharing the frames.
+
+        Args:
+            index: int64 positions within this split.
+        """
+        return replace(self, index=index if self.index is None else self.index[index])
+
+    def to(self, device: torch.device | str) -> FrameSet:
+        """Return the split with its frames on a device (labels and index stay where they are)."""
+        return replace(self, frames=self.frames.to(device))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A loaded data set.
+
+    Args:
+        name: of the data set.
+        train, valid, test: the splits.
+        channels: C of a batch.
+        classes: number of classes.
+        steps: T of a batch (the longest one where recordings differ).
+        saturated: how many counts above 255 were set to 255, over all splits.
+        notes: sentences that a run prints at its start.
+        encoder: turns a batch of images into spikes; None where frames are used as they are.
+    """
+
+    name: str
+    train: FrameSet
+    valid: FrameSet
+    test: FrameSet
+    channels: int
+    classes: int
+    steps: int
+    saturated: int = 0
+    notes: tuple[str, ...] = ()
+    encoder: Encoder | None = None
+
+    def loader(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        drop_last: bool = False,
+    ) -> FrameLoader:
+        """Return a loader of one split with this data set's encoder.
+
+        Args:
+            split: ``train``, ``valid`` or ``test``; other arguments as :class:`FrameLoader`.
+            batch_size: samples per batch.
+            shuffle: new order in each epoch.
+            seed: of order and encoding.
+            device: where batches go.
+            drop_last: leave out a last batch that is smaller than the others.
+
+        Raises:
+            ValueError: if there is no such split.
+        """
+        if split not in ("train", "valid", "test"):
+            raise ValueError(f"split must be train, valid or test, got {split!r}")
+        frames: FrameSet = getattr(self, split)
+        return FrameLoader(frames, batch_size, shuffle, seed, self.encoder, device, drop_last)
+
+
+class FrameLoader:
+    """Batches of a split, as a pure function of (seed, epoch).
+
+    A batch is one gather of bytes, then one conversion to float32 that also makes time the first
+    dimension. Nothing touches the global random generators.
+
+    Args:
+        frames: the split.
+        batch_size: samples per batch; the last batch may be smaller.
+        shuffle: a new order in each epoch; otherwise the split's own.
+        seed: of the order and of a random encoding; 0 or more.
+        encoder: applied to each batch with a seed of its own.
+        device: where batches go; bytes are moved, so the frames may lie there already or not.
+        drop_last: leave out a last batch that is smaller than the others.
+
+    Raises:
+        ValueError: if the batch size is below 1 or the split gives no batch.
+
+    Example:
+        >>> s = FrameSet(torch.ones(5, 3, 2, dtype=torch.uint8), torch.arange(5))
+        >>> [(tuple(x.shape), y.tolist()) for x, y in FrameLoader(s, 3).epoch(0)]
+        [((3, 3, 2), [0, 1, 2]), ((3, 2, 2), [3, 4])]
+    """
+
+    def __init__(
+        self,
+        frames: FrameSet,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        encoder: Encoder | None = None,
+        device: torch.device | str = "cpu",
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        self.frames, self.batch_size, self.shuffle, self.seed = frames, batch_size, shuffle, seed
+        self.encoder, self.device, self.drop_last = encoder, torch.device(device), drop_last
+        if len(self) == 0:
+            raise ValueError(
+                f"no batch can be made of {len(frames)} samples with batch_size={batch_size} "
+                f"and drop_last={drop_last}"
+            )
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        samples = len(self.frames)
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch.
+
+        Args:
+            epoch: its number, 0 or more.
+
+        Yields:
+            float32 frames (T, B, C), contiguous, and int64 labels (B,), on the device.
+        """
+        order = self.frames.index
+        if self.shuffle:
+            mixed = permutation(len(self.frames), self.seed, epoch, _ORDER)
+            order = mixed if order is None else order[mixed]
+        elif order is None:
+            order = torch.arange(len(self.frames))
+        for batch in range(len(self)):
+            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            frames = self._gather(index)
+            if self.encoder is not None:
+                frames = self.encoder(frames, derive_seed(self.seed, epoch, _ENCODE, batch))
+            yield frames, self.frames.labels[index].to(self.device)
+
+    def _gather(self, index: Tensor) -> Tensor:
+        source = self.frames.frames
+        counts = source.index_select(0, index.to(source.device))
+        if self.frames.lengths is not None:
+            counts = counts[:, : int(self.frames.lengths[index].max())]
+        counts = counts.to(self.device).transpose(0, 1)
+        frames = torch.empty(counts.shape, device=self.device).copy_(counts)
+        return frames if self.frames.scale == 1.0 else frames.mul_(self.frames.scale)

@@ -1,0 +1,111 @@
+"""Making the three splits: validation by seed, limits, and what a run should be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snnbreg.datasets.cache import Recordings
+from snnbreg.datasets.loader import FrameSet, Splits
+from snnbreg.datasets.recordings import describe, frame_set
+from snnbreg.datasets.seeds import permutation
+
+BINNINGS = ("fixed", "delrec")
+_LIMIT_SEED = 20_240_229  # the samples that a limit keeps do not depend on a run's seed
+
+
+def grid_of(binning: str, delrec: str) -> str:
+    """Return the grid that the config's ``binning`` means for a data set.
+
+    Args:
+        binning: ``fixed`` or ``delrec``.
+        delrec: the grid published for this data set.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if binning not in BINNINGS:
+        raise ValueError(f"dataset.binning must be fixed or delrec, got {binning!r}")
+    return delrec if binning == "delrec" else "fixed"
+
+
+def split_validation(train: FrameSet, fraction: float, seed: int) -> tuple[FrameSet, FrameSet]:
+    """Divide a training set in two at random, the same way on every machine.
+
+    Args:
+        train: the official training set.
+        fraction: part that becomes the validation set, rounded to whole samples.
+        seed: of the division.
+
+    Returns:
+        the training and the validation split, sharing their frames; both keep the file's order.
+
+    Raises:
+        ValueError: if one of them would be empty.
+
+    Example:
+        >>> import torch
+        >>> s = FrameSet(torch.zeros(8156, 1, 1, dtype=torch.uint8), torch.zeros(8156).long())
+        >>> [len(part) for part in split_validation(s, 0.2, seed=0)]
+        [6525, 1631]
+    """
+    size = round(fraction * len(train))
+    if not 0 < size < len(train):
+        raise ValueError(
+            f"dataset.valid_fraction={fraction} leaves {size} of {len(train)} training samples "
+            "for validation; both parts need at least one"
+        )
+    order = permutation(len(train), seed)
+    chosen, rest = order[:size].sort().values, order[size:].sort().values
+    return train.subset(rest), train.subset(chosen)
+
+
+def limited(split: FrameSet, limit: int | None) -> FrameSet:
+    """Return at most ``limit`` samples of a split: a fixed random choice in the split's order."""
+    if limit is None or limit >= len(split):
+        return split
+    if limit < 1:
+        raise ValueError(f"dataset.limit must be 1 or more, or null for all, got {limit}")
+    return split.subset(permutation(len(split), _LIMIT_SEED)[:limit].sort().values)
+
+
+def assemble(
+    name: str,
+    parts: Mapping[str, Recordings],
+    classes: int,
+    *,
+    limit: int | None = None,
+    valid_fraction: float = 0.0,
+    split_seed: int = 0,
+) -> Splits:
+    """Make splits of binned recordings.
+
+    Args:
+        name: of the data set.
+        parts: recordings of ``train``, ``test`` and, where there is an official one, ``valid``.
+        classes: number of classes.
+        limit: at most so many samples per split.
+        valid_fraction: part of the training set that becomes the validation set, where ``parts``
+            has none.
+        split_seed: of that division.
+
+    Raises:
+        ValueError: if a part has no recordings or an option is impossible.
+    """
+    for part, recordings in parts.items():
+        if not len(recordings.frames):
+            raise ValueError(f"{name}: the {part} file holds no recordings")
+    sets: dict[str, FrameSet] = {part: frame_set(found) for part, found in parts.items()}
+    if "valid" not in sets:
+        sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
+    chosen: dict[str, Any] = {part: limited(split, limit) for part, split in sets.items()}
+    shapes = [recordings.frames.shape for recordings in parts.values()]
+    return Splits(
+        name=name,
+        **chosen,
+        channels=shapes[0][2],
+        classes=classes,
+        steps=max(shape[1] for shape in shapes),
+        saturated=sum(recordings.saturated for recordings in parts.values()),
+        notes=describe(list(parts.items())),
+    )
