@@ -1,0 +1,86 @@
+"""The delay kernel: a triangle over the age of a spike.
+
+A spike of sender j that is k steps old counts in its receivers with
+
+    h_j(k) = max(0, s_j - |k - (1 + d_j)|) / s_j^2,   k = 1, 2, ...
+
+d_j is the delay in steps (d = 0 is the ordinary recurrence of one step), s_j >= 1 the half-width
+in steps. At s = 1 and an integer delay the kernel is exactly 1 at k = 1 + d and 0 elsewhere.
+A spike never acts on its own step (k = 0), so a wide triangle near d = 0 is cut: at s = 11 its
+sum is 0.545 at d = 0, 0.77 at d = 3, and 1 from d = 10 on.
+
+Reference: Queant et al. 2025, "DelRec", arXiv 2509.24852, section 3, and its public code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
+    """Half-width of the kernel from the annealed sigma and the learned spread p.
+
+    s = 1 + sigma without, s_j = 1 + 2 sigma sigmoid(p_j) with a learned spread; both give
+    1 + sigma at p = 0.
+
+    Args:
+        sigma: spread in steps, >= 0, the same for all neurons; annealed by the trainer.
+        spread: p, (N,), or None where it is not learned.
+
+    Returns:
+        s in steps, a scalar tensor or (N,).
+
+    Example:
+        >>> half_width(4.0), half_width(4.0, torch.zeros(2))
+        (tensor(5.), tensor([5., 5.]))
+    """
+    if spread is None:
+        return 1.0 + torch.as_tensor(sigma)
+    return 1.0 + 2.0 * sigma * torch.sigmoid(spread)
+
+
+def delay_kernel(delay: Tensor, half_width: Tensor, length: int) -> Tensor:
+    """The weights h(k) of a spike by its age, k = 1 .. ``length``.
+
+    Differentiable in both arguments; where the triangle ends or peaks exactly on a step, that
+    step passes no gradient to the delay, and where it ends none to the half-width either.
+
+    Args:
+        delay: d in steps, (N,) per sender or (N, N) per receiver and sender.
+        half_width: s in steps, a scalar tensor or (N,) per sender.
+        length: number of ages K, see ``kernel_length``.
+
+    Returns:
+        (K, N) or (K, N, N); entry k - 1 belongs to the age of k steps.
+
+    Example:
+        >>> delay_kernel(torch.tensor([1.0]), torch.tensor(2.0), 5).flatten()
+        tensor([0.2500, 0.5000, 0.2500, 0.0000, 0.0000])
+    """
+    ages = torch.arange(1, length + 1, dtype=delay.dtype, device=delay.device)
+    ages = ages.reshape(-1, *[1] * delay.ndim)
+    return torch.relu(half_width - (ages - 1.0 - delay).abs()) / half_width.square()
+
+
+def kernel_length(delay: Tensor, half_width: Tensor, steps: int) -> int:
+    """How many ages k = 1 .. K a kernel needs: h(k) = 0 from k = 1 + d + s on.
+
+    Reads the largest d + s from the device, the one value a layer has to know before its loop.
+
+    Args:
+        delay: d in steps, (N,) or (N, N).
+        half_width: s in steps, a scalar tensor or (N,).
+        steps: T; no age above T - 1 can occur.
+
+    Returns:
+        K, between 0 and T - 1.
+
+    Example:
+        >>> kernel_length(torch.tensor([2.0, 7.5]), torch.tensor(3.0), steps=100)
+        11
+    """
+    reach = float((delay.detach() + half_width.detach()).max())
+    return min(max(math.floor(reach) + 1, 1), steps - 1)

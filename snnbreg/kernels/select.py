@@ -1,0 +1,66 @@
+"""The one place where an engine is chosen."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .. import functional
+from ..functional import LIFParameters
+
+
+class Engine(Protocol):
+    """What every engine offers: the layers over time, with the signatures of ``functional``."""
+
+    def delayed_recurrence(
+        self,
+        current: Tensor,
+        weight: Tensor,
+        delay: Tensor,
+        half_width: Tensor,
+        mask: Tensor | None = None,
+        lif: LIFParameters = ...,
+    ) -> Tensor:
+        """Spikes of a recurrent LIF layer with delays, (T, B, N) -> (T, B, N)."""
+
+    def lif(self, current: Tensor, lif: LIFParameters = ...) -> Tensor:
+        """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
+
+
+ENGINES = ("auto", "reference")
+"""The names a layer's ``engine`` may have."""
+
+
+def check_engine(name: str) -> str:
+    """Return the name if there is such an engine.
+
+    Raises:
+        ValueError: if there is none; the message lists the valid names.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"engine={name!r} is unknown: choose one of {list(ENGINES)}.")
+    return name
+
+
+def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine:
+    """The engine of this name, for tensors on this device.
+
+    Args:
+        name: ``"reference"`` is the readable form in ``snnbreg.functional``; ``"auto"`` takes the
+            fastest that runs on the device.
+        device: where the tensors are.
+
+    Returns:
+        A module with ``delayed_recurrence`` and ``lif``.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the valid ones.
+
+    Example:
+        >>> get_engine("reference").__name__
+        'snnbreg.functional'
+    """
+    check_engine(name)
+    return functional

@@ -1,0 +1,58 @@
+"""Dropout that is held over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class HeldDropout(nn.Module):
+    """Dropout with one mask per sample and neuron, the same at all time steps.
+
+    A kept neuron is scaled by 1/(1 - p). Does nothing in evaluation mode or at p = 0.
+
+    Args:
+        p: probability that a neuron is dropped, 0 <= p < 1.
+
+    Shape:
+        (T, B, N) -> (T, B, N), in the type of the input.
+
+    Raises:
+        ValueError: if ``p`` is out of range.
+
+    Example:
+        >>> dropped = HeldDropout(0.5)(torch.ones(3, 2, 4))
+        >>> torch.equal(dropped[0], dropped[1]), sorted(set(dropped.flatten().tolist()) - {0.0})
+        (True, [2.0])
+
+    Reference:
+        SpikingJelly's ``layer.Dropout``, as used by DelRec (arXiv 2509.24852).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"dropout={p} must be at least 0 and below 1.")
+        self.p = p
+
+    def sample(self, like: Tensor) -> Tensor | None:
+        """Draw a mask for the samples and neurons of ``like``, from torch's global generator.
+
+        Args:
+            like: gives batch size, width, type and device, (T, B, N).
+
+        Returns:
+            Factors 0 or 1/(1 - p), (B, N), or None where nothing is dropped.
+        """
+        if not self.training or self.p == 0.0:
+            return None
+        return torch.empty_like(like[0]).bernoulli_(1.0 - self.p).div_(1.0 - self.p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply all time steps by one mask."""
+        mask = self.sample(x)
+        return x if mask is None else x * mask
+
+    def extra_repr(self) -> str:
+        """The probability, for ``print(model)``."""
+        return f"p={self.p}"

@@ -1,0 +1,113 @@
+"""LIF layers without recurrence, and the leaky integrator of a readout."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .. import functional
+from ..functional import LIFParameters, Surrogate
+from ..kernels import check_engine, get_engine
+from .surrogates import resolve_surrogate
+
+
+class LIF(nn.Module):
+    """Leaky integrate-and-fire neurons over time; no parameters to train.
+
+    Equations in ``snnbreg.functional.lif``. The membranes start at zero in every call.
+
+    Args:
+        tau: membrane time constant in steps, >= 1; the leak is 1 - 1/tau.
+        threshold: > 0; a neuron fires when its membrane reaches it.
+        reset: ``"soft"`` subtracts the threshold, ``"hard"`` sets the membrane to zero.
+        detach_reset: whether the reset passes no gradient to the spike.
+        surrogate: ``"triangle"``, ``"atan"`` or ``"snntorch:NAME"``.
+        alpha: steepness of ``"atan"``.
+        engine: ``"auto"`` or ``"reference"``, see ``snnbreg.kernels``.
+
+    Shape:
+        current (T, B, N) -> spikes (T, B, N), in the type of the input.
+
+    Raises:
+        ValueError: for a setting out of range.
+
+    Example:
+        >>> import torch
+        >>> LIF(tau=2.0)(torch.full((5, 1, 1), 0.75)).flatten()
+        tensor([0., 1., 0., 1., 0.])
+    """
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        threshold: float = 1.0,
+        reset: str = "soft",
+        detach_reset: bool = False,
+        surrogate: str | Surrogate = "triangle",
+        alpha: float = 5.0,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.lif = lif_settings(tau, threshold, reset, detach_reset, surrogate, alpha)
+        self.engine = check_engine(engine)
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Spikes of a current."""
+        return get_engine(self.engine, current.device).lif(current, self.lif)
+
+    def extra_repr(self) -> str:
+        """The neurons' settings, for ``print(model)``."""
+        return describe(self.lif)
+
+
+class LeakyIntegrator(nn.Module):
+    """Membranes that leak and never fire, the readout of DelRec's SHD network.
+
+    Args:
+        tau: membrane time constant in steps, >= 1; the leak is 1 - 1/tau.
+
+    Shape:
+        current (T, B, K) -> membranes (T, B, K).
+
+    Raises:
+        ValueError: if ``tau`` is out of range.
+
+    Example:
+        >>> import torch
+        >>> LeakyIntegrator(tau=2.0)(torch.ones(3, 1, 1)).flatten()
+        tensor([1.0000, 1.5000, 1.7500])
+    """
+
+    def __init__(self, tau: float = 2.0) -> None:
+        super().__init__()
+        self.leak = functional.lif_parameters(tau).leak
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Membranes of a current."""
+        return functional.leaky_integrator(current, self.leak)
+
+    def extra_repr(self) -> str:
+        """The leak, for ``print(model)``."""
+        return f"leak={self.leak:g}"
+
+
+def lif_settings(
+    tau: float,
+    threshold: float,
+    reset: str,
+    detach_reset: bool,
+    surrogate: str | Surrogate,
+    alpha: float,
+) -> LIFParameters:
+    """Check a layer's settings; as ``functional.lif_parameters``, with snntorch's surrogates."""
+    return functional.lif_parameters(
+        tau, threshold, reset, detach_reset, resolve_surrogate(surrogate), alpha
+    )
+
+
+def describe(lif: LIFParameters) -> str:
+    """The settings of LIF neurons in one line."""
+    surrogate = lif.surrogate if isinstance(lif.surrogate, str) else "function"
+    return (
+        f"leak={lif.leak:g}, threshold={lif.threshold:g}, reset={lif.reset}, "
+        f"detach_reset={lif.detach_reset}, surrogate={surrogate}"
+    )

@@ -1,0 +1,301 @@
+"""Networks of LIF layers, by their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, cast
+
+from torch import Tensor, nn
+
+from ..functional import Surrogate, check_current
+from .delayed import DelayedRecurrentLIF
+from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
+from .dropout import HeldDropout
+from .lif import LIF, LeakyIntegrator
+
+NORMS = ("none", "batch")
+DROPOUTS_ON = ("current", "spikes")
+WEIGHT_INITS = ("default", "kaiming")
+READOUTS = ("linear", "leaky", "spiking")
+
+
+class Synapses(NamedTuple):
+    """One weight matrix between populations, for regularisers and for counting operations."""
+
+    name: str
+    """The parameter's name in the network."""
+    weight: Tensor
+    """(receivers, senders)."""
+    senders: str
+    """``"input"`` or the name of a spiking layer."""
+
+
+class SpikingLayer(nn.Module):
+    """One hidden layer: linear, norm, neurons, and dropout before or after the neurons.
+
+    Args:
+        linear: the synapses from the layer below.
+        neuron: LIF neurons, with or without recurrence; (T, B, N) -> (T, B, N).
+        norm: normalises the current over all steps and samples.
+        dropout: held over time.
+        dropout_on: ``"current"`` (before the neurons) or ``"spikes"`` (after them).
+
+    Shape:
+        (T, B, senders) -> (T, B, N).
+    """
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        neuron: nn.Module,
+        norm: nn.Module,
+        dropout: HeldDropout,
+        dropout_on: str,
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm = norm
+        self.neuron = neuron
+        self.dropout = dropout
+        self.dropout_on = dropout_on
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes of this layer from those of the layer below."""
+        current = self.linear(spikes)
+        current = self.norm(current.flatten(0, 1)).unflatten(0, current.shape[:2])
+        if self.dropout_on == "current":
+            return self.neuron(self.dropout(current))
+        return self.dropout(self.neuron(current))
+
+
+class Readout(nn.Module):
+    """The output layer: linear at every step, then nothing, a leaky integrator or LIF neurons.
+
+    Args:
+        linear: the synapses from the last hidden layer.
+        neuron: what the current goes through, (T, B, K) -> (T, B, K).
+
+    Shape:
+        (T, B, N) -> (T, B, K).
+    """
+
+    def __init__(self, linear: nn.Linear, neuron: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+        self.neuron = neuron
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Outputs of every step."""
+        return self.neuron(self.linear(spikes))
+
+
+class SpikingNetwork(nn.Module):
+    """Hidden layers of LIF neurons, each recurrent with delays or not, and a readout.
+
+    Args:
+        inputs: C, channels of a frame.
+        outputs: K, classes.
+        hidden: neurons per hidden layer.
+        recurrent: which hidden layers are recurrent, or one value for all.
+        delays: of the recurrent layers: ``"axonal"``, ``"synaptic"``, ``"fixed"``, ``"none"``.
+        learn_spread: whether each sender learns how wide its delay kernel is.
+        delay_init: ``"half_normal"`` |N(0, delay_scale^2)| or ``"uniform"`` on ``delay_range``.
+        delay_scale: in steps.
+        delay_range: lowest and highest in steps.
+        sigma: spread of the delay kernels in steps.
+        tau: membrane time constant in steps, also of the readout; the leak is 1 - 1/tau.
+        threshold: a neuron fires when its membrane reaches it.
+        reset: ``"soft"`` or ``"hard"``.
+        detach_reset: whether the reset passes no gradient to the spike.
+        surrogate: ``"triangle"``, ``"atan"`` or ``"snntorch:NAME"``.
+        alpha: steepness of ``"atan"``.
+        bias: whether the feed-forward synapses have one.
+        norm: ``"batch"`` normalises each current over all steps and samples, ``"none"``.
+        dropout: of the hidden layers, held over time.
+        dropout_on: ``"current"`` (before the neurons) or ``"spikes"`` (after them).
+        recurrent_dropout: of the recurrent currents, held over time.
+        weight_init: of the feed-forward weights: ``"default"`` U(+-1/sqrt(fan_in)),
+            ``"kaiming"`` U(+-sqrt(6/fan_in)). Biases are U(+-1/sqrt(fan_in)) either way.
+        readout: ``"linear"``, ``"leaky"`` (membranes that never fire) or ``"spiking"``.
+        engine: ``"auto"`` or ``"reference"``, see ``snnbreg.kernels``.
+
+    Shape:
+        frames (T, B, C) -> outputs (T, B, K).
+
+    Raises:
+        ValueError: for a setting out of range; the message lists the valid ones.
+
+    Example:
+        >>> import torch
+        >>> network = SpikingNetwork(inputs=5, outputs=3, hidden=(8, 8), recurrent=(False, True))
+        >>> network(torch.rand(7, 2, 5)).shape
+        torch.Size([7, 2, 3])
+        >>> for name, _, senders in network.synapses():
+        ...     print(name, "from", senders)
+        layers.0.linear.weight from input
+        layers.1.linear.weight from layers.0
+        layers.1.neuron.weight from layers.1
+        readout.linear.weight from layers.1
+
+    Reference:
+        Queant et al. 2025, arXiv 2509.24852, and its public code: its three networks are
+        ``SpikingNetwork(140, 20, (256, 256), (False, True), ...)`` (SHD),
+        ``(140, 35, (256, 256, 256), ...)`` (SSC) and ``(1, 10, (64, 212, 212), ...)`` (PSMNIST).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int] = (128, 128),
+        recurrent: bool | Sequence[bool] = True,
+        delays: str = "axonal",
+        learn_spread: bool = False,
+        delay_init: str = "half_normal",
+        delay_scale: float = 12.0,
+        delay_range: tuple[float, float] = (10.0, 30.0),
+        sigma: float = 10.0,
+        tau: float = 2.0,
+        threshold: float = 1.0,
+        reset: str = "soft",
+        detach_reset: bool = False,
+        surrogate: str | Surrogate = "triangle",
+        alpha: float = 5.0,
+        bias: bool = True,
+        norm: str = "none",
+        dropout: float = 0.1,
+        dropout_on: str = "current",
+        recurrent_dropout: float = 0.3,
+        weight_init: str = "default",
+        readout: str = "linear",
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        flags = [recurrent] * len(hidden) if isinstance(recurrent, bool) else list(recurrent)
+        _check_sizes(inputs, outputs, hidden, flags)
+        _check_choice("norm", norm, NORMS)
+        _check_choice("dropout_on", dropout_on, DROPOUTS_ON)
+        _check_choice("weight_init", weight_init, WEIGHT_INITS)
+        _check_choice("readout", readout, READOUTS)
+        neuron: dict[str, Any] = {
+            "tau": tau,
+            "threshold": threshold,
+            "reset": reset,
+            "detach_reset": detach_reset,
+            "surrogate": surrogate,
+            "alpha": alpha,
+            "engine": engine,
+        }
+        recurrence: dict[str, Any] = {
+            "delays": delays,
+            "learn_spread": learn_spread,
+            "sigma": sigma,
+            "dropout": recurrent_dropout,
+            "delay_init": delay_init,
+            "delay_scale": delay_scale,
+            "delay_range": delay_range,
+        }
+        self.layers = nn.ModuleList(
+            SpikingLayer(
+                _linear(senders, receivers, bias, weight_init),
+                DelayedRecurrentLIF(receivers, **neuron, **recurrence) if flag else LIF(**neuron),
+                nn.BatchNorm1d(receivers) if norm == "batch" else nn.Identity(),
+                HeldDropout(dropout),
+                dropout_on,
+            )
+            for senders, receivers, flag in zip([inputs, *hidden], hidden, flags, strict=False)
+        )
+        end: nn.Module = nn.Identity()
+        if readout == "leaky":
+            end = LeakyIntegrator(tau)
+        elif readout == "spiking":
+            end = LIF(**neuron)
+        self.readout = Readout(_linear(hidden[-1], outputs, bias, weight_init), end)
+        self.inputs = inputs
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Outputs of every step, (T, B, K), from frames (T, B, C)."""
+        check_current(frames, self.inputs, "frames")
+        x = frames
+        for layer in self.layers:
+            x = layer(x)
+        return self.readout(x)
+
+    @property
+    def sigma(self) -> float:
+        """Spread of all delay kernels in steps; 0.0 where no layer has delays.
+
+        Setting it reaches every delayed layer, and does nothing where there is none.
+        """
+        layers = list(delayed_layers(self).values())
+        return layers[0].sigma if layers else 0.0
+
+    @sigma.setter
+    def sigma(self, value: float) -> None:
+        for layer in delayed_layers(self).values():
+            layer.sigma = value
+
+    def hard_delays(self, sigma: float | None = None) -> AbstractContextManager[None]:
+        """Whole delays inside the context, see ``snnbreg.models.delays.hard_delays``."""
+        return hard_delays(self, sigma)
+
+    def round_delays_(self) -> None:
+        """Round all delays to whole steps >= 0, in place, as the published validation does."""
+        round_delays_(self)
+
+    def clamp_delays_(self) -> None:
+        """Set negative delays to zero, in place."""
+        clamp_delays_(self)
+
+    def delays(self) -> dict[str, Tensor]:
+        """The delays in steps, detached, by spiking layer."""
+        return {
+            name.removesuffix(".neuron"): layer.delay.detach()
+            for name, layer in delayed_layers(self).items()
+        }
+
+    def spiking_layers(self) -> dict[str, nn.Module]:
+        """The hidden neurons by layer name; each returns its spikes, (T, B, N)."""
+        return {name: layer.neuron for name, layer in self._hidden().items()}
+
+    def synapses(self) -> list[Synapses]:
+        """All weight matrices in the order of the data: what a regulariser acts on."""
+        found, senders = [], "input"
+        for name, layer in self._hidden().items():
+            found.append(Synapses(f"{name}.linear.weight", layer.linear.weight, senders))
+            if isinstance(layer.neuron, DelayedRecurrentLIF):
+                found.append(Synapses(f"{name}.neuron.weight", layer.neuron.weight, name))
+            senders = name
+        found.append(Synapses("readout.linear.weight", self.readout.linear.weight, senders))
+        return found
+
+    def _hidden(self) -> dict[str, SpikingLayer]:
+        return {f"layers.{i}": cast(SpikingLayer, layer) for i, layer in enumerate(self.layers)}
+
+
+def _linear(senders: int, receivers: int, bias: bool, init: str) -> nn.Linear:
+    linear = nn.Linear(senders, receivers, bias=bias)
+    if init == "kaiming":
+        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+    return linear
+
+
+def _check_choice(option: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ValueError(f"{option}={value!r} is unknown: choose one of {list(valid)}.")
+
+
+def _check_sizes(
+    inputs: int, outputs: int, hidden: Sequence[int], recurrent: Sequence[bool]
+) -> None:
+    if len(hidden) < 1 or min(inputs, outputs, *hidden) < 1:
+        raise ValueError(
+            f"inputs={inputs}, outputs={outputs}, hidden={tuple(hidden)}: expected at least one "
+            "hidden layer and at least one neuron everywhere."
+        )
+    if len(recurrent) != len(hidden):
+        raise ValueError(
+            f"recurrent={tuple(recurrent)} has {len(recurrent)} values for {len(hidden)} hidden "
+            "layers: give one per layer, or a single true or false."
+        )
