@@ -1,0 +1,24 @@
+"""Optimizers of Bregman learning, regularisers, sparse initialisation and parameter groups."""
+
+from snnbreg.optim.adabreg import AdaBreg
+from snnbreg.optim.bregman import BregmanOptimizer
+from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
+from snnbreg.optim.linbreg import LinBreg
+from snnbreg.optim.reach import unreachable_lam
+from snnbreg.optim.regularizers import REGULARIZERS
+from snnbreg.optim.sparse import count_nonzero, density, sparsify_
+
+__all__ = [
+    "REGULARIZERS",
+    "AdaBreg",
+    "Assignment",
+    "BregmanOptimizer",
+    "LinBreg",
+    "assign_groups",
+    "count_nonzero",
+    "density",
+    "describe",
+    "groups_for",
+    "sparsify_",
+    "unreachable_lam",
+]

@@ -1,0 +1,62 @@
+"""Whether lambda is within reach of the learning rates.
+
+From a dense start, ``v_0 = theta_0 / delta + lam sign(theta_0)``, a weight vanishes at
+``v = lam sign`` and appears with the other sign only after v has moved by 2 lam more. If no v can
+move that far in the whole run, the run does not depend on lam at all. From a sparse start, a zero
+weight appears when v has moved by lam: if no v can, the zeros stay.
+
+Reference: Windhager et al.: LBI for sparse spiking networks (2026), arXiv 2603.16462, figures 3
+and 5: curves of different lam that agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+
+from snnbreg.optim.adabreg import AdaBreg
+
+
+def unreachable_lam(
+    optimizer: Optimizer, lr_sums: Sequence[float], init_density: float = 1.0
+) -> list[str]:
+    """Warnings for groups of an AdaBreg whose lam is beyond the reach of their learning rate.
+
+    An AdaBreg step moves v by about lr at most, so the sum of lr over all steps bounds its drift;
+    the real drift of a network is far smaller, since gradients change sign. The reach of LinBreg
+    depends on the gradients and gets no warning.
+
+    Args:
+        optimizer: any optimizer; only AdaBreg is judged.
+        lr_sums: the sum of the learning rate over all steps of the run, one per group.
+        init_density: density of the initial weights.
+
+    Returns:
+        One message for each group, to be shown to the user; empty if lam is within reach.
+
+    Example:
+        >>> import torch
+        >>> optimizer = AdaBreg([torch.nn.Parameter(torch.ones(2))], lam=10.0)
+        >>> print(unreachable_lam(optimizer, lr_sums=[4.0])[0])
+        lam = 10 of parameter group 0 is out of reach: all steps together move v by at most 4. The \
+run is the same for every lam above 2. Lower lam or raise lr or the number of epochs.
+    """
+    if not isinstance(optimizer, AdaBreg):
+        return []
+    messages = []
+    for index, (group, reach) in enumerate(zip(optimizer.param_groups, lr_sums, strict=True)):
+        limit = reach / 2 if init_density == 1 else reach
+        if group["regularizer"] == "none" or group["lam"] <= limit:
+            continue
+        effect = (
+            f"The run is the same for every lam above {limit:.3g}."
+            if init_density == 1
+            else "Weights that start at zero stay there."
+        )
+        messages.append(
+            f"lam = {group['lam']:g} of parameter group {index} is out of reach: all steps "
+            f"together move v by at most {reach:.3g}. {effect} "
+            "Lower lam or raise lr or the number of epochs."
+        )
+    return messages
