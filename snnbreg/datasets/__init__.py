@@ -6,12 +6,42 @@ A class's fields are the keys of its config; ``load()`` returns :class:`Splits`.
 package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
 """
 
+from snnbreg.datasets.cifar10 import CIFAR10
 from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
+from snnbreg.datasets.mnist import MNIST, FashionMNIST
+from snnbreg.datasets.nmnist import NMNIST
+from snnbreg.datasets.sequential_mnist import PSMNIST, SMNIST, RowsMNIST
+from snnbreg.datasets.shd import SHD
 from snnbreg.datasets.spoken_digits import SpokenDigits
+from snnbreg.datasets.ssc import SSC
 
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
+    "shd": SHD,
+    "ssc": SSC,
+    "nmnist": NMNIST,
+    "psmnist": PSMNIST,
+    "rows_mnist": RowsMNIST,
+    "smnist": SMNIST,
+    "mnist": MNIST,
+    "fashion_mnist": FashionMNIST,
+    "cifar10": CIFAR10,
 }
 """The names of ``configs/dataset`` and their classes."""
 
-__all__ = ["DATASETS", "FrameLoader", "FrameSet", "Splits", "SpokenDigits"]
+__all__ = [
+    "CIFAR10",
+    "DATASETS",
+    "MNIST",
+    "NMNIST",
+    "PSMNIST",
+    "SHD",
+    "SMNIST",
+    "SSC",
+    "FashionMNIST",
+    "FrameLoader",
+    "FrameSet",
+    "RowsMNIST",
+    "Splits",
+    "SpokenDigits",
+]

@@ -60,12 +60,14 @@ class Frames(NamedTuple):
         lengths: int64 (S,) frames used by each recording, or None where all use T.
         saturated: how many counts were above 255.
         dropped: how many events lay beyond the grid.
+        empty: how many recordings have no event at all; their frames are zero.
     """
 
     frames: Array
     lengths: Array | None
     saturated: int
     dropped: int
+    empty: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ class Binning:
         sample = np.repeat(np.arange(events.samples), events.counts)
         cell = ((sample * steps + bins) * self.channels + channels)[keep]
         frames, saturated = count_cells(cell, (events.samples, steps, self.channels))
-        return Frames(frames, lengths, saturated, int(len(keep) - keep.sum()))
+        empty = int((events.counts == 0).sum())
+        return Frames(frames, lengths, saturated, int(len(keep) - keep.sum()), empty)
 
 
 def count_cells(cell: Array, shape: tuple[int, ...]) -> tuple[Array, int]:

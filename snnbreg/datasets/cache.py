@@ -51,13 +51,26 @@ class Recordings(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Totals(NamedTuple):
+    """What was counted on the way: see :class:`~snnbreg.datasets.binning.Frames`."""
+
+    saturated: int = 0
+    dropped: int = 0
+    empty: int = 0
+
+    def plus(self, part: Frames) -> Totals:
+        """Return the sums with those of one more part."""
+        return Totals(
+            self.saturated + part.saturated, self.dropped + part.dropped, self.empty + part.empty
+        )
+
+
 class Stream(NamedTuple):
     """Recordings that are about to be binned: what is known before, and the frames in parts."""
 
     shape: tuple[int, int, int]
     labels: Array
     lengths: Array | None
-    empty: int
     parts: Iterator[Frames]
 
 
@@ -131,9 +144,7 @@ def _read(entry: Path) -> Recordings | None:
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
         if list(frames.shape) != meta["shape"] or len(labels) != len(frames):
             return None
-        return Recordings(
-            frames, labels, lengths, meta["saturated"], meta["dropped"], meta["empty"]
-        )
+        return Recordings(frames, labels, lengths, *(meta[name] for name in Totals._fields))
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
@@ -146,13 +157,11 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
     except OSError as error:
         raise _CacheError(error) from error
     try:
-        saturated, dropped = _write_frames(part / "frames.npy", stream)
+        totals = _write_frames(part / "frames.npy", stream)
         meta = {
             "shape": stream.shape,
             "lengths": stream.lengths is not None,
-            "saturated": saturated,
-            "dropped": dropped,
-            "empty": stream.empty,
+            **totals._asdict(),
             "key": json.loads(key),
         }
         try:
@@ -167,9 +176,9 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_frames(path: Path, stream: Stream) -> tuple[int, int]:
+def _write_frames(path: Path, stream: Stream) -> Totals:
     """Write the parts one by one; plain writes, so that a full disk is an error and no crash."""
-    saturated = dropped = 0
+    totals = Totals()
     header = {"descr": "|u1", "fortran_order": False, "shape": stream.shape}
     try:
         file = path.open("wb")
@@ -180,15 +189,14 @@ def _write_frames(path: Path, stream: Stream) -> tuple[int, int]:
             np.lib.format.write_array_header_1_0(file, header)
             for part in _data(stream.parts):
                 file.write(np.ascontiguousarray(part.frames).data)
-                saturated += part.saturated
-                dropped += part.dropped
+                totals = totals.plus(part)
             file.flush()
             os.fsync(file.fileno())
     except _DataError as failure:
         raise failure.error from None
     except OSError as error:
         raise _CacheError(error) from error
-    return saturated, dropped
+    return totals
 
 
 class _DataError(Exception):
@@ -228,11 +236,9 @@ def _remove_stale(folder: Path) -> None:
 
 
 def _in_memory(stream: Stream) -> Recordings:
-    frames = np.empty(stream.shape, np.uint8)
-    done = saturated = dropped = 0
+    frames, done, totals = np.empty(stream.shape, np.uint8), 0, Totals()
     for part in stream.parts:
         frames[done : done + len(part.frames)] = part.frames
         done += len(part.frames)
-        saturated += part.saturated
-        dropped += part.dropped
-    return Recordings(frames, stream.labels, stream.lengths, saturated, dropped, stream.empty)
+        totals = totals.plus(part)
+    return Recordings(frames, stream.labels, stream.lengths, *totals)

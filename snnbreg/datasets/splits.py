@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from snnbreg.datasets.cache import Recordings
+from snnbreg.datasets.encoders import ImageEncoder
 from snnbreg.datasets.loader import FrameSet, Splits
-from snnbreg.datasets.recordings import describe, frame_set
 from snnbreg.datasets.seeds import permutation
 
 BINNINGS = ("fixed", "delrec")
@@ -69,6 +71,32 @@ def limited(split: FrameSet, limit: int | None) -> FrameSet:
     return split.subset(permutation(len(split), _LIMIT_SEED)[:limit].sort().values)
 
 
+def frame_set(recordings: Recordings, scale: float = 1.0) -> FrameSet:
+    """Return a split with all recordings; the frames are shared, not copied."""
+    lengths = recordings.lengths
+    return FrameSet(
+        torch.from_numpy(recordings.frames),
+        torch.from_numpy(recordings.labels),
+        lengths=None if lengths is None else torch.from_numpy(lengths),
+        scale=scale,
+    )
+
+
+def describe(parts: Mapping[str, Recordings]) -> tuple[str, ...]:
+    """Return the notes a run prints about its data: what was dropped, saturated or empty."""
+    notes: list[str] = []
+    for name, part in parts.items():
+        for count, text in (
+            (part.empty, "recordings without events: their frames are all zero"),
+            (part.dropped, "events beyond the grid's duration dropped"),
+            (part.saturated, "counts above 255 set to 255"),
+        ):
+            if count:
+                notes.append(f"{name}: {count:,} {text}")
+        notes += [note for note in part.notes if note not in notes]
+    return tuple(notes)
+
+
 def assemble(
     name: str,
     parts: Mapping[str, Recordings],
@@ -77,6 +105,8 @@ def assemble(
     limit: int | None = None,
     valid_fraction: float = 0.0,
     split_seed: int = 0,
+    scale: float = 1.0,
+    encoder: ImageEncoder | None = None,
 ) -> Splits:
     """Make splits of binned recordings.
 
@@ -88,6 +118,8 @@ def assemble(
         valid_fraction: part of the training set that becomes the validation set, where ``parts``
             has none.
         split_seed: of that division.
+        scale: frames are multiplied by it in a batch.
+        encoder: applied to batches of images.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
@@ -95,17 +127,19 @@ def assemble(
     for part, recordings in parts.items():
         if not len(recordings.frames):
             raise ValueError(f"{name}: the {part} file holds no recordings")
-    sets: dict[str, FrameSet] = {part: frame_set(found) for part, found in parts.items()}
+    sets: dict[str, FrameSet] = {part: frame_set(found, scale) for part, found in parts.items()}
     if "valid" not in sets:
         sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
     chosen: dict[str, Any] = {part: limited(split, limit) for part, split in sets.items()}
     shapes = [recordings.frames.shape for recordings in parts.values()]
+    steps = max(shape[1] for shape in shapes)
     return Splits(
         name=name,
         **chosen,
         channels=shapes[0][2],
         classes=classes,
-        steps=max(shape[1] for shape in shapes),
+        steps=steps if encoder is None else encoder.steps_of(steps),
         saturated=sum(recordings.saturated for recordings in parts.values()),
-        notes=describe(list(parts.items())),
+        notes=describe(parts),
+        encoder=encoder,
     )
