@@ -1,0 +1,31 @@
+"""From a config to the objects of a run: the only room that knows Hydra and OmegaConf."""
+
+from snnbreg.build.cli import explain, reported, run
+from snnbreg.build.objects import (
+    build_device,
+    build_loader,
+    build_network,
+    build_objective,
+    build_optimizers,
+    build_splits,
+    build_trainer,
+    logging_to,
+)
+from snnbreg.build.resume import settle
+from snnbreg.build.schema import check
+
+__all__ = [
+    "build_device",
+    "build_loader",
+    "build_network",
+    "build_objective",
+    "build_optimizers",
+    "build_splits",
+    "build_trainer",
+    "check",
+    "explain",
+    "logging_to",
+    "reported",
+    "run",
+    "settle",
+]

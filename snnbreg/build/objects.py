@@ -1,0 +1,210 @@
+"""From a checked config to the objects of a run, in the order the data takes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from snnbreg.build.schema import EXTRA, OPTIMIZERS
+from snnbreg.datasets import DATASETS, FrameLoader, Splits
+from snnbreg.models import SpikingNetwork
+from snnbreg.optim import assign_groups, describe, groups_for, sparsify_, unreachable_lam
+from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
+from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer, WandbLogger
+
+log = logging.getLogger(__name__)
+
+Config = Mapping[str, Any]
+
+
+def _arguments(config: Config, group: str) -> dict[str, Any]:
+    """A group's values without the keys that building itself uses."""
+    return {k: v for k, v in config[group].items() if k != "name" and k not in EXTRA[group]}
+
+
+@contextmanager
+def _naming(group: str) -> Iterator[None]:
+    """Say in which config group a wrong value stands."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Config group {group}: {error}") from error
+
+
+def build_device(config: Config) -> torch.device:
+    """The device named by ``device``; ``auto`` is a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    name = config["device"]
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"device={name} cannot be used here: {reason}. Try device=cpu") from error
+    return device
+
+
+def build_splits(config: Config) -> Splits:
+    """Load (at first: bin) the recordings; says what there is to know about them."""
+    with _naming("dataset"):
+        splits = DATASETS[config["dataset"]["name"]](**_arguments(config, "dataset")).load()
+    for note in splits.notes:
+        log.info("%s", note)
+    log.info(
+        "%s: %d training, %d validation, %d test samples; %d steps of %d channels, %d classes",
+        splits.name, len(splits.train), len(splits.valid), len(splits.test),
+        splits.steps, splits.channels, splits.classes,
+    )  # fmt: skip
+    return splits
+
+
+def build_loader(
+    config: Config, splits: Splits, split: str, device: torch.device
+) -> FrameLoader:
+    """Batches of a split: shuffled for ``train``, in order for ``valid`` and ``test``."""
+    train = split == "train"
+    size = config["dataset"]["batch_size" if train else "eval_batch_size"]
+    return splits.loader(split, size, shuffle=train, seed=config["seed"], device=device)
+
+
+def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
+    """The network with its initial weights, which depend on the seed alone."""
+    torch.manual_seed(config["seed"])
+    values = _arguments(config, "model") | {"sigma": config["model"]["sigma"]}
+    with _naming("model"):
+        network = SpikingNetwork(inputs=channels, outputs=classes, **values)
+    density = config["optim"]["init_density"]
+    regularizer = config["optim"].get("regularizer", "none")
+    generator = torch.Generator().manual_seed(config["seed"])
+    with _naming("optim"):
+        for synapses in network.synapses():
+            sparsify_(synapses.weight, density, generator, regularizer)
+    return network.to(device)
+
+
+def build_objective(config: Config) -> Objective:
+    """The loss that goes with the network's readout."""
+    name = config["model"]["objective"]
+    if name not in OBJECTIVES:
+        raise ValueError(f"model.objective={name} is none of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name]
+
+
+def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]:
+    """Optimizers by name, ``weights`` and, where there are delays to learn, ``delays``.
+
+    Raises:
+        ValueError: the rules leave a parameter out, match nothing or name another optimizer.
+    """
+    settings = config["optim"]
+    assignments = assign_groups(network.named_parameters(), settings["rules"])
+    unknown = {entry.optimizer for entry in assignments} - {"weights", "delays"}
+    if unknown:
+        raise ValueError(f"optim.rules: optimizer must be weights or delays, not {unknown.pop()}")
+    groups = {name: groups_for(assignments, name) for name in ("weights", "delays")}
+    if not groups["weights"]:
+        raise ValueError("optim.rules leaves no parameter to the optimizer of the weights")
+    make = OPTIMIZERS[settings["name"]]
+    with _naming("optim"):
+        optimizers = {"weights": make(groups["weights"], **_arguments(config, "optim"))}
+        if groups["delays"]:
+            optimizers["delays"] = torch.optim.Adam(groups["delays"], lr=settings["delay_lr"])
+    for name, optimizer in optimizers.items():
+        held = [entry for entry in assignments if entry.optimizer == name]
+        log.info("%s", describe(held, optimizer.defaults))
+    return optimizers
+
+
+def build_schedulers(
+    config: Config, optimizers: Mapping[str, Optimizer], steps_per_epoch: int
+) -> list[Scheduler]:
+    """Schedules of the learning rates and, where asked for, of lambda.
+
+    The delays' optimizer follows ``scheduler.delays``, or the weights' schedule where that is
+    null. Warns where lambda lies beyond what the learning rates can move the dual variable.
+    """
+    own = config["scheduler"]
+    weights = {"name": own["name"], "per": own["per"], **_arguments(config, "scheduler")}
+    wanted = [("weights", "lr", weights)]
+    if "delays" in optimizers:
+        wanted.append(("delays", "lr", own["delays"] or weights))
+    if own["lam"]:
+        wanted.append(("weights", "lam", own["lam"]))
+    epochs = config["trainer"]["epochs"]
+    schedulers = []
+    for name, field, settings in wanted:
+        if not isinstance(settings, Mapping) or "name" not in settings:
+            raise ValueError(
+                f"A schedule is a mapping such as {{name: cosine, per: epoch}}, not {settings}"
+            )
+        values = dict(settings)
+        kind = values.pop("name")
+        with _naming("scheduler"):
+            schedulers.append(
+                make_scheduler(
+                    kind, optimizers[name], epochs, steps_per_epoch, field=field, **values
+                )
+            )
+    sums = schedulers[0].lr_sums(optimizers["weights"])
+    density = config["optim"]["init_density"]
+    for message in unreachable_lam(optimizers["weights"], sums, density):
+        log.warning("%s", message)
+    return schedulers
+
+
+def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
+    """Loggers beside the files that every run writes."""
+    if config["logger"]["name"] == "csv":
+        return []
+    return [WandbLogger(run.path, config, **_arguments(config, "logger"))]
+
+
+def build_trainer(
+    config: Config, network: nn.Module, splits: Splits, run: RunFolder, device: torch.device
+) -> Trainer:
+    """The trainer with everything it needs but the loggers."""
+    optimizers = build_optimizers(config, network)
+    train = build_loader(config, splits, "train", device)
+    model, settings = config["model"], _arguments(config, "trainer")
+    return Trainer(
+        network,
+        build_objective(config),
+        train,
+        build_loader(config, splits, "valid", device),
+        optimizers,
+        build_schedulers(config, optimizers, len(train)),
+        run,
+        config,
+        seed=config["seed"],
+        sigma=functools.partial(
+            annealed_sigma,
+            epochs=settings["epochs"],
+            initial=model["sigma"],
+            decay=model["sigma_decay"],
+        ),
+        **settings,
+    )
+
+
+@contextmanager
+def logging_to(config: Config, run: RunFolder, trainer: Trainer) -> Iterator[None]:
+    """Give the trainer its loggers; they are closed whatever happens inside."""
+    trainer.loggers = build_loggers(config, run)
+    try:
+        yield
+    except BaseException:
+        for logger in trainer.loggers:
+            logger.finish(None)
+        raise

@@ -1,0 +1,165 @@
+"""Which config and which checkpoint a run starts from."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from snnbreg.build.schema import check
+from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("dataset", "model", "optim", "scheduler", "trainer", "logger")
+# Keys that may differ without making it another run: where things lie and how fast they go.
+FREE = {
+    "dataset": {"root", "cache", "eval_batch_size"},
+    "model": {"engine"},
+    "optim": set(),
+    "scheduler": set(),
+}
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run this run: network, data set, optimizer, schedule, its length and the seed."""
+    flat = {
+        f"{group}.{key}": value
+        for group, free in FREE.items()
+        for key, value in config[group].items()
+        if key not in free
+    }
+    return {**flat, "seed": config["seed"], "trainer.epochs": config["trainer"]["epochs"]}
+
+
+def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], source: str) -> None:
+    """Refuse to continue a run as another one.
+
+    Raises:
+        ValueError: names the keys that differ, with both values.
+    """
+    was, now = identity(old), identity(new)
+    changed = [
+        f"{key}={now.get(key)} (it was {was.get(key)})"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"{source} holds another run: {'; '.join(changed[:4])}. A run is continued with the "
+            "same network, data set, optimizer, schedule and seed: drop these changes, or start "
+            "a new run in another folder (hydra.run.dir, or hydra.sweep.dir for a sweep)"
+        )
+
+
+def with_overrides(
+    saved: Mapping[str, Any], cfg: DictConfig, overrides: Sequence[str], source: str
+) -> dict[str, Any]:
+    """A saved config with the command line's overrides on top; each change is logged.
+
+    Args:
+        saved: the run's own config.
+        cfg: the config as Hydra composed it from today's files and ``overrides``.
+        overrides: as typed, such as ``trainer.select=deployed`` or ``logger=wandb``.
+        source: where ``saved`` comes from, for messages.
+    """
+    config = copy.deepcopy(dict(saved))
+    composed: Any = OmegaConf.to_container(cfg, resolve=True)
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
+        group, _, option = key.partition(".")
+        if key == "trainer.resume":
+            continue
+        if key == "experiment":
+            refuse_changes(saved, check(cfg), source)
+        elif option:
+            value = OmegaConf.select(OmegaConf.create(composed), key)
+            target = OmegaConf.create(config)
+            OmegaConf.update(target, key, value, merge=False, force_add=True)
+            config = OmegaConf.to_container(target)  # type: ignore[assignment]
+        elif group in GROUPS and composed[group].get("name") == config[group].get("name"):
+            continue
+        elif key in composed:
+            config[key] = composed[key]
+    for key in sorted({*_flat(config), *_flat(saved)}):
+        before, after = _flat(saved).get(key), _flat(config).get(key)
+        if before != after:
+            log.info("Override on the command line: %s=%s (it was %s)", key, after, before)
+    config = check(config)
+    refuse_changes(saved, config, source)
+    return config
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            pairs |= {f"{key}.{inner}": v for inner, v in value.items()}
+        else:
+            pairs[key] = value
+    return pairs
+
+
+def settle(
+    cfg: DictConfig, folder: Path, overrides: Sequence[str] = (), sweep: bool = False
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Decide what a run in ``folder`` is, and write its ``config.yaml``.
+
+    Args:
+        cfg: composed by Hydra.
+        folder: the run's output folder.
+        overrides: the command line.
+        sweep: the run is a job of a multirun, which continues by itself where it stopped.
+
+    Returns:
+        The checked config, and the checkpoint to continue from or None.
+
+    Raises:
+        ValueError: the config is wrong, or the folder holds another run.
+        FileNotFoundError: the checkpoint asked for is not there.
+    """
+    run = RunFolder(folder)
+    resume = OmegaConf.select(cfg, "trainer.resume", default=False)
+    if not isinstance(resume, (bool, str)):
+        raise ValueError(f"trainer.resume={resume} must be true, false or the path of a checkpoint")
+    exists = run.metrics.is_file() or run.last.is_file()
+    if exists and (isinstance(resume, str) or not (resume or sweep)):
+        raise ValueError(
+            f"{folder} already holds a run, which stays as it is. Continue it with "
+            "trainer.resume=true, or choose another folder with hydra.run.dir"
+        )
+    checkpoint = None
+    if isinstance(resume, str):
+        checkpoint = load_checkpoint(resume)
+        config = with_overrides(checkpoint["config"], cfg, overrides, resume)
+    elif exists:
+        checkpoint = load_checkpoint(run.last) if run.last.is_file() else None
+        saved = _read_config(run.config)
+        if sweep:
+            config = check(cfg)
+            refuse_changes(saved, config, str(folder))
+        else:
+            config = with_overrides(saved, cfg, overrides, str(folder))
+    else:
+        config = check(cfg)
+    config["trainer"]["resume"] = False
+    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    write_atomically(run.config, lambda file: file.write(text.encode()))
+    return config, checkpoint
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, so the run beside it cannot be continued in place. Continue its "
+            "checkpoint in a new folder with trainer.resume=PATH/last.pt"
+        )
+    try:
+        return check(OmegaConf.load(path))  # type: ignore[arg-type]
+    except YAMLError as error:
+        raise ValueError(f"{path} is not readable YAML: {error}") from error

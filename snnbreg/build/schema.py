@@ -1,0 +1,173 @@
+"""What a config may say: typed schemas made from the constructors that receive it.
+
+``configs/`` holds values and their meaning; this module holds which keys exist and their types, so
+that a misspelt key or a wrong type is refused before anything starts, with the valid names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import field, make_dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from snnbreg.datasets import DATASETS
+from snnbreg.models import SpikingNetwork
+from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.schedulers.factory import CURVES
+from snnbreg.schedulers.plateau import PlateauScheduler
+from snnbreg.training import Trainer, WandbLogger
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adabreg": AdaBreg,
+    "linbreg": LinBreg,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+# key: (type, what it is). Keys that no constructor takes but building needs.
+EXTRA: dict[str, dict[str, type]] = {
+    "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
+    "model": {"objective": str, "sigma_decay": float, "sigma": float},
+    "optim": {"init_density": float, "delay_lr": float, "rules": list[Any]},
+    "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},  # type: ignore[dict-item]
+    "trainer": {"resume": typing.Any, "threads": typing.Optional[int]},  # type: ignore[dict-item] # noqa: UP045
+    "logger": {},
+}
+# Arguments that building fills in, or that nobody should set from a config.
+FILLED = {
+    "self", "params", "foreach", "maximize", "capturable", "differentiable", "fused", "inputs",
+    "outputs", "network", "objective", "train", "valid", "optimizers", "schedulers", "run",
+    "config", "seed", "loggers", "folder", "optimizer", "field", "total", "steps_per_epoch",
+    "sigma", "decoupled_weight_decay",
+}  # fmt: skip
+TOP = {"seed": int, "device": str}
+
+
+def _supported(annotation: Any, default: Any) -> Any:
+    """The annotation where OmegaConf can check it, else the default's type, else anything."""
+    guesses = [annotation]
+    if isinstance(default, (bool, int, float, str)):
+        guesses.append(type(default))
+    elif isinstance(default, (tuple, list)) and default:
+        guesses.append(list[type(default[0])])  # type: ignore[misc]
+    for guess in guesses:
+        try:
+            OmegaConf.structured(make_dataclass("Probe", [("probe", guess, field(default="???"))]))
+        except (OmegaConfBaseException, ValueError, TypeError):
+            continue
+        return guess
+    return Any
+
+
+def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
+    """A dataclass with the config keys of ``target``'s constructor and their types.
+
+    Args:
+        target: class or function that the keys are handed to; None for a group without one.
+        group: config group, which adds the keys of :data:`EXTRA`.
+    """
+    fields: dict[str, Any] = {"name": str, **EXTRA[group]}
+    if target is not None:
+        signature = inspect.signature(target)
+        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        hints = typing.get_type_hints(function)
+        for name, parameter in signature.parameters.items():
+            if name in FILLED or name in fields or (group, name) == ("scheduler", "epochs"):
+                continue
+            if parameter.kind != parameter.VAR_KEYWORD:
+                default = parameter.default
+                fields[name] = _supported(hints.get(name, Any), default)
+    return make_dataclass(
+        group, [(name, kind, field(default="???")) for name, kind in fields.items()]
+    )
+
+
+def targets() -> dict[str, dict[str, Callable[..., Any] | None]]:
+    """For each config group, the names it may have and what their keys are handed to."""
+    return {
+        "dataset": dict(DATASETS),
+        "model": {"*": SpikingNetwork},
+        "optim": dict(OPTIMIZERS),
+        "scheduler": {**CURVES, "plateau": PlateauScheduler},
+        "trainer": {"*": Trainer},
+        "logger": {"csv": None, "wandb": WandbLogger},
+    }
+
+
+def _unknown(key: str, choice: str, valid: list[str]) -> ValueError:
+    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], valid, 1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return ValueError(f"{key} is no option of {choice}.{hint} Valid names: {', '.join(valid)}")
+
+
+def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values of one group against the schema of its ``name``.
+
+    Returns:
+        The values, converted to the schema's types.
+
+    Raises:
+        ValueError: an unknown name or key, a missing key or a wrong type.
+    """
+    choices = targets()[group]
+    name = str(values.get("name", ""))
+    if "*" not in choices and name not in choices:
+        raise _unknown(f"{group}.name={name}", f"the group {group}", sorted(choices))
+    schema = OmegaConf.structured(schema_of(choices.get(name, choices.get("*")), group))
+    valid = list(schema)
+    for key in values:
+        if key not in valid:
+            raise _unknown(f"{group}.{key}", f"{group}={name}", valid)
+    for key, value in values.items():
+        try:
+            OmegaConf.update(schema, key, value, merge=False)
+        except OmegaConfBaseException as error:
+            reason = str(error).split("\n")[0]
+            raise ValueError(f"{group}.{key}={value} has the wrong type: {reason}") from error
+    missing = [key for key in valid if OmegaConf.is_missing(schema, key)]
+    if missing:
+        raise ValueError(f"The config says nothing about {group}.{missing[0]} ({group}={name})")
+    plain = OmegaConf.to_container(schema, resolve=True)
+    return dict(plain)  # type: ignore[arg-type]
+
+
+def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Check a whole config.
+
+    Args:
+        cfg: as composed by Hydra or read from a run's ``config.yaml``.
+
+    Returns:
+        Plain values, every interpolation resolved.
+
+    Raises:
+        ValueError: says which key is wrong and what it may be.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
+    groups = targets()
+    plain.pop("experiment", None)
+    for key in plain:
+        if key not in groups and key not in TOP:
+            raise _unknown(str(key), "the config", [*groups, *TOP])
+    for key in (*groups, *TOP):
+        if plain.get(key) is None:
+            raise ValueError(f"The config says nothing about {key}")
+    for key, kind in TOP.items():
+        if type(plain[key]) is not kind:
+            raise ValueError(f"{key}={plain[key]} must be of type {kind.__name__}")
+    if not 0 <= plain["seed"] < 2**40:
+        raise ValueError(f"seed={plain['seed']} must lie between 0 and 2^40")
+    return {
+        key: check_group(key, value) if key in groups else value for key, value in plain.items()
+    }

@@ -1,0 +1,24 @@
+"""The loop around a network: objectives, evaluation, checkpoints, loggers and the trainer.
+
+Nothing here knows a network, a data set or an optimizer by name: the trainer receives objects and
+uses what any network of :mod:`snnbreg.models` exposes (``sigma``, ``hard_delays``, ``synapses``,
+``spiking_layers``, ``delays``).
+"""
+
+from snnbreg.training.evaluation import EVALUATIONS, evaluate
+from snnbreg.training.loggers import Logger, WandbLogger
+from snnbreg.training.objectives import OBJECTIVES, Objective
+from snnbreg.training.run_folder import RunFolder, summary_table
+from snnbreg.training.trainer import Trainer
+
+__all__ = [
+    "EVALUATIONS",
+    "OBJECTIVES",
+    "Logger",
+    "Objective",
+    "RunFolder",
+    "Trainer",
+    "WandbLogger",
+    "evaluate",
+    "summary_table",
+]

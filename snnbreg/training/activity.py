@@ -1,0 +1,75 @@
+"""What the spikes cost: firing rates, silent neurons and synaptic operations.
+
+T time steps, B batch, N neurons, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Activity:
+    """Counts the spikes of every layer while a network runs.
+
+    ``counts[layer]`` holds the spikes per neuron (N,), summed over time and samples;
+    ``counts["input"]`` the non-zero inputs per channel (C,).
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Tensor] = {}
+        self.neuron_steps: dict[str, int] = {}
+        self.samples = 0
+
+    def _add(self, layer: str, events: Tensor) -> None:
+        count = events.sum((0, 1), dtype=torch.float64)
+        self.counts[layer] = self.counts[layer] + count if layer in self.counts else count
+        self.neuron_steps[layer] = self.neuron_steps.get(layer, 0) + events.numel()
+
+    @contextmanager
+    def of(self, network: nn.Module) -> Iterator[Activity]:
+        """Count while the context is open; the hooks are gone after it."""
+
+        def on_input(module: nn.Module, args: tuple[Any, ...]) -> None:
+            frames = args[0]
+            self.samples += frames.shape[1]
+            self._add("input", frames != 0)
+
+        hooks = [network.register_forward_pre_hook(on_input)]
+        for name, layer in network.spiking_layers().items():  # type: ignore[operator]
+
+            def on_spikes(module: nn.Module, args: Any, spikes: Tensor, name: str = name) -> None:
+                self._add(name, spikes.detach())
+
+            hooks.append(layer.register_forward_hook(on_spikes))
+        try:
+            yield self
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def summary(self, network: nn.Module) -> dict[str, float]:
+        """The figures of a whole evaluation.
+
+        Returns:
+            ``firing_rate``, spikes per neuron and step over the hidden layers; ``silent``, the
+            hidden neurons without a single spike; ``synops``, synaptic operations per sample: each
+            spike counts its non-zero outgoing weights (the metric of NeuroBench, Yik et al. 2023,
+            with the recurrent weights included). An analog input counts as one event a step.
+        """
+        hidden = {name: count for name, count in self.counts.items() if name != "input"}
+        steps = sum(self.neuron_steps[name] for name in hidden)
+        spikes = sum(float(count.sum()) for count in hidden.values())
+        operations = 0.0
+        for synapses in network.synapses():  # type: ignore[operator]
+            outgoing = torch.count_nonzero(synapses.weight.detach(), dim=0)
+            operations += float(self.counts[synapses.senders] @ outgoing.double())
+        return {
+            "firing_rate": spikes / steps if steps else 0.0,
+            "silent": int(sum(int((count == 0).sum()) for count in hidden.values())),
+            "synops": operations / max(self.samples, 1),
+        }

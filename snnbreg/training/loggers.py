@@ -1,0 +1,113 @@
+"""Loggers besides the CSV and JSON files that every run writes."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+
+class Logger(Protocol):
+    """Told of every finished epoch and of the end."""
+
+    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
+        """An epoch is done: its row of ``metrics.csv``, and the network to look at."""
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        """The run is over; ``summary`` is None where it ended in an error."""
+
+
+def wandb_mode(mode: str | None) -> str:
+    """How W&B shall run: as asked for, else online where a key is found, else offline.
+
+    Args:
+        mode: ``online``, ``offline``, ``disabled`` or None; ``WANDB_MODE`` counts where it is None.
+    """
+    chosen = mode or os.environ.get("WANDB_MODE")
+    if chosen:
+        return chosen
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    try:
+        hosts = netrc.netrc().hosts
+    except (OSError, netrc.NetrcParseError):
+        hosts = {}
+    return "online" if "api.wandb.ai" in hosts else "offline"
+
+
+class WandbLogger:
+    """Weights & Biases: metrics against the epoch, densities per layer and histograms of delays.
+
+    Args:
+        folder: run folder; W&B's files lie in ``folder/wandb``.
+        config: the run's resolved config.
+        project: W&B project.
+        entity: user or team; None for the account's own.
+        group: runs that belong together; None for the folder that holds the run's folder.
+        run_name: None for the folder's name.
+        tags: words to filter runs by.
+        mode: ``online``, ``offline``, ``disabled``; None is online with a key and offline without.
+
+    Raises:
+        ValueError: W&B refuses the settings or cannot be reached.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        project: str = "snnbreg",
+        entity: str | None = None,
+        group: str | None = None,
+        run_name: str | None = None,
+        tags: Sequence[str] = (),
+        mode: str | None = None,
+    ) -> None:
+        import wandb  # takes a second to import, so only when asked for
+
+        marker = folder / "wandb" / "run_id"
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        run_id = marker.read_text().strip() if marker.exists() else wandb.util.generate_id()
+        marker.write_text(run_id)
+        self._wandb = wandb
+        try:
+            self._run = wandb.init(
+                dir=str(folder),
+                config=dict(config),
+                project=project,
+                entity=entity,
+                group=group or folder.parent.name,
+                name=run_name or folder.name,
+                tags=list(tags),
+                id=run_id,
+                resume="allow" if wandb_mode(mode) == "online" else None,
+                mode=wandb_mode(mode),
+                reinit="finish_previous",
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.errors.Error as error:
+            raise ValueError(
+                f"W&B could not start: {error}. Use logger=csv or logger.mode=offline"
+            ) from error
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+
+    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
+        """Log a row, densities per weight matrix and a histogram of each layer's delays."""
+        values = dict(row)
+        for synapses in network.synapses():  # type: ignore[operator]
+            density = row[f"nonzero/{synapses.name}"] / synapses.weight.numel()
+            values[f"density/{synapses.name}"] = density
+        for name, delay in network.delays().items():  # type: ignore[operator]
+            values[f"delay/{name}"] = self._wandb.Histogram(delay.detach().cpu().numpy().ravel())
+        self._run.log(values)
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        """Write the summary and close the W&B run, so that the next one is a new one."""
+        if summary is not None:
+            self._run.summary.update(dict(summary))
+        self._run.finish(exit_code=0 if summary is not None else 1)

@@ -1,0 +1,152 @@
+"""The folder of one run: its config, metrics, summary and checkpoints, each written atomically."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that its old content stays until the new one is complete on disk.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and "writ" not in str(error).lower():
+            raise
+        raise OSError(
+            f"Could not write {path} ({error}). What was there before is untouched: free some "
+            "space or choose another folder with hydra.run.dir, then go on with trainer.resume=true"
+        ) from error
+
+
+class RunFolder:
+    """Paths, readers and writers of one run folder (see ``outputs/`` and the README)."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.last = self.path / "checkpoints" / "last.pt"
+        self.best = self.path / "checkpoints" / "best.pt"
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write one row per finished epoch."""
+        text = io.StringIO()
+        if history:
+            writer = csv.DictWriter(text, fieldnames=list(history[0]))
+            writer.writeheader()
+            writer.writerows(history)
+        write_atomically(self.metrics, lambda file: file.write(text.getvalue().encode()))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write the run's result as JSON (a NaN becomes null)."""
+        plain = {key: None if value != value else value for key, value in summary.items()}
+        text = json.dumps(plain, indent=2, allow_nan=False) + "\n"
+        write_atomically(self.summary, lambda file: file.write(text.encode()))
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The summary, or None where the run has not ended."""
+        try:
+            return dict(json.loads(self.summary.read_text()))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ValueError(f"{self.summary} is not readable JSON ({error}); delete it") from error
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: the run completed, or its loss diverged."""
+        summary = self.read_summary()
+        return summary is not None and summary.get("status") in ("completed", "diverged")
+
+    def save(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+        write_atomically(path, lambda file: torch.save(dict(state), file))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, without executing anything in it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is truncated, damaged or something else than a checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}). Use the other one of "
+            "best.pt and last.pt, or start the run anew in another folder"
+        ) from error
+    if not isinstance(state, dict) or not {"epoch", "network", "config"} <= set(state):
+        raise ValueError(f"{path} is no checkpoint of snnbreg (keys epoch, network, config missing)")
+    return state
+
+
+def load_network(network: torch.nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load a network's state, or say where the two networks differ.
+
+    Raises:
+        ValueError: a tensor is missing, unknown or of another shape.
+    """
+    own = network.state_dict()
+    differences = [f"{name} is missing" for name in own if name not in state]
+    differences += [f"{name} is unknown to the network" for name in state if name not in own]
+    differences += [
+        f"{name} is {tuple(state[name].shape)}, the network's {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise ValueError(
+            f"{source} belongs to another network: {'; '.join(differences[:3])}{more}. "
+            "Build the network with the model and dataset settings of that run's config.yaml"
+        )
+    network.load_state_dict(state)
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """The summary as the short table a run ends with.
+
+    Example:
+        >>> print(summary_table({"status": "interrupted"}))
+        interrupted before the end of the first epoch
+    """
+    if summary.get("best_epoch") is None:
+        return f"{summary['status']} before the end of the first epoch"
+    weights = f"{summary['nonzero']:,} ({summary['density']:.1%} of the weights)"
+    rows = [
+        ("status", summary["status"]),
+        ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}"),
+        ("validation accuracy", f"{summary['best_val_acc']:.4f}"),
+        ("test accuracy", f"{summary['test_acc']:.4f}"),
+        ("test accuracy, deployed", f"{summary['deployed_test_acc']:.4f}"),
+        ("test loss", f"{summary['test_loss']:.4f}"),
+        ("non-zero weights", weights),
+        ("seconds", f"{summary['seconds']:.1f}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)

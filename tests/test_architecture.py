@@ -1,0 +1,68 @@
+"""The direction of the imports, as the README draws it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import snnbreg
+
+PACKAGE = Path(snnbreg.__file__).parent
+
+# room: (our rooms it may import, libraries besides the standard one that it may import)
+ALLOWED: dict[str, tuple[set[str], set[str]]] = {
+    "functional": (set(), {"torch"}),
+    "kernels": ({"functional"}, {"torch", "numpy", "numba", "triton"}),
+    "models": ({"functional", "kernels"}, {"torch", "snntorch"}),
+    "optim": (set(), {"torch"}),
+    "schedulers": (set(), {"torch"}),
+    "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
+    "training": (set(), {"torch", "tqdm", "wandb"}),
+    "build": (
+        {"datasets", "models", "optim", "schedulers", "training"},
+        {"torch", "hydra", "omegaconf"},
+    ),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, wherever in the file."""
+    package = ["snnbreg", *path.relative_to(PACKAGE).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
+    rooms, libraries = ALLOWED[room]
+    for path in (PACKAGE / room).rglob("*.py"):
+        for name in imports(path):
+            top, *rest = name.split(".")
+            if top == "snnbreg":
+                assert not rest or rest[0] in rooms | {room}, f"{path} imports {name}"
+            else:
+                assert top in sys.stdlib_module_names | libraries, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("room", ["optim", "models", "schedulers"])
+def test_importing_a_room_needs_torch_alone(room: str) -> None:
+    heavy = ["hydra", "omegaconf", "tonic", "wandb", "matplotlib", "snntorch", "numba", "h5py"]
+    code = f"import sys, snnbreg.{room}; print([m for m in {heavy} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr

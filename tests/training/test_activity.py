@@ -1,0 +1,66 @@
+"""Counting spikes and synaptic operations, against a count by hand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from snnbreg.training.activity import Activity
+
+
+class Synapses(NamedTuple):
+    name: str
+    weight: Tensor
+    senders: str
+
+
+class Doubling(nn.Module):
+    """Two neurons that repeat their input channels; one recurrent matrix, one readout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neurons = nn.Identity()
+        self.inward = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]])
+        self.recurrent = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.neurons(frames[..., :2])
+
+    def spiking_layers(self) -> dict[str, nn.Module]:
+        return {"hidden": self.neurons}
+
+    def synapses(self) -> list[Synapses]:
+        return [Synapses("in", self.inward, "input"), Synapses("rec", self.recurrent, "hidden")]
+
+
+@pytest.fixture
+def frames() -> Tensor:
+    """(T, B, C) = (3, 2, 3): channel 0 twice, channel 1 never, channel 2 three times."""
+    frames = torch.zeros(3, 2, 3)
+    frames[0, 0, 0] = frames[2, 1, 0] = 1.0
+    frames[0, 1, 2] = frames[1, 1, 2] = frames[2, 0, 2] = 4.0
+    return frames
+
+
+def test_summary_counts_by_hand(frames: Tensor) -> None:
+    network, activity = Doubling(), Activity()
+    with activity.of(network):
+        network(frames)
+        network(frames)
+    summary = activity.summary(network)
+    assert summary["firing_rate"] == 4 / (2 * 3 * 2 * 2)
+    assert summary["silent"] == 1
+    # per pass: input channel 0 twice to 1 weight, channel 2 three times to 2 weights;
+    # neuron 0 fires twice into no recurrent weight, neuron 1 never: 8 for 2 samples
+    assert summary["synops"] == 4.0
+
+
+def test_hooks_are_gone_afterwards_and_after_an_error(frames: Tensor) -> None:
+    network, activity = Doubling(), Activity()
+    with pytest.raises(RuntimeError), activity.of(network):
+        raise RuntimeError
+    network(frames)
+    assert activity.counts == {}

@@ -1,0 +1,80 @@
+"""Files of a run survive failures; damaged ones are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+import torch
+from torch import nn
+
+from snnbreg.training.run_folder import (
+    RunFolder,
+    load_checkpoint,
+    load_network,
+    write_atomically,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full_disk(file: BinaryIO) -> None:
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="free some space"):
+        write_atomically(path, full_disk)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_real_full_disk_is_reported() -> None:
+    """/dev/full accepts no byte; torch.save reports that as a RuntimeError."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises((OSError, RuntimeError)), open(full, "wb", buffering=0) as file:
+        torch.save({"x": torch.zeros(10_000)}, file)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300])
+def test_a_truncated_checkpoint_is_named(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "last.pt"
+    state = {"epoch": 1, "network": {"w": torch.zeros(100)}, "config": {}}
+    RunFolder(tmp_path).save(path, state)
+    assert load_checkpoint(path)["epoch"] == 1
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_missing_or_foreign_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="no checkpoint of snnbreg"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_another_network_is_refused_before_anything_is_loaded() -> None:
+    network = nn.Linear(3, 2)
+    before = network.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"weight is \(2, 4\), the network's \(2, 3\)"):
+        load_network(network, nn.Linear(4, 2).state_dict(), "best.pt")
+    with pytest.raises(ValueError, match="bias is missing"):
+        load_network(network, {"weight": torch.zeros(2, 3)}, "best.pt")
+    assert torch.equal(network.weight, before)
+
+
+def test_metrics_and_summary_are_read_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "new" / "folder")
+    run.write_metrics([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    assert run.metrics.read_text().split() == ["epoch,loss", "1,0.5", "2,0.25"]
+    assert run.read_summary() is None
+    assert not run.finished()
+    run.write_summary({"status": "diverged", "test_acc": float("nan")})
+    assert run.read_summary() == {"status": "diverged", "test_acc": None}
+    assert run.finished()
