@@ -4,6 +4,7 @@ from snnbreg.optim.adabreg import AdaBreg
 from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
 from snnbreg.optim.linbreg import LinBreg
+from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
 from snnbreg.optim.regularizers import REGULARIZERS
 from snnbreg.optim.sparse import count_nonzero, density, sparsify_
@@ -14,6 +15,7 @@ __all__ = [
     "Assignment",
     "BregmanOptimizer",
     "LinBreg",
+    "ProxSGD",
     "assign_groups",
     "count_nonzero",
     "density",

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from snnbreg.optim.bregman import BregmanOptimizer, check_number
+from snnbreg.optim.base import check_number
+from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.dual import State
 
 
@@ -84,6 +85,7 @@ class AdaBreg(BregmanOptimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: Mapping[str, Any]) -> None:
+        super()._check(group)
         if len(group["betas"]) != 2:
             raise ValueError(f"Invalid betas: {group['betas']!r}. They must be two numbers.")
         check_number("betas[0]", group["betas"][0], below=1)

@@ -119,19 +119,21 @@ def describe(assignments: Sequence[Assignment], defaults: Mapping[str, Any] | No
 
     Example:
         >>> import torch
-        >>> rules = [{"pattern": "weight", "lam": 1.0}, {"pattern": "bias", "lam": 0.0}]
+        >>> rules = [{"pattern": "weight", "lam": 1.0}, {"pattern": "", "regularizer": "none"}]
         >>> assigned = assign_groups(torch.nn.Linear(3, 2).named_parameters(), rules)
         >>> print(describe(assigned, {"lr": 0.1, "regularizer": "l1"}))
         pattern  optimizer  tensors  entries  lr   lam  regularizer
         weight   weights    1        6        0.1  1    l1
                  weight
-        bias     weights    1        2        0.1  0    l1
+        (all)    weights    1        2        0.1  -    none
                  bias
     """
     columns = ("lr", "lam", "regularizer")
     rows: list[tuple[str, ...]] = [("pattern", "optimizer", "tensors", "entries", *columns)]
     for entry in assignments:
         settings = {**(defaults or {}), **entry.settings}
+        if settings.get("regularizer") == "none":
+            settings["lam"] = None
         entries = sum(param.numel() for param in entry.params)
         shown = (_shown(settings.get(column)) for column in columns)
         row = (entry.pattern or "(all)", entry.optimizer, str(len(entry.params)), str(entries))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from snnbreg.optim.bregman import BregmanOptimizer, check_number
+from snnbreg.optim.base import check_number
+from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.dual import State
 
 
@@ -80,6 +81,7 @@ class LinBreg(BregmanOptimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: Mapping[str, Any]) -> None:
+        super()._check(group)
         check_number("momentum", group["momentum"], below=1)
 
     def _descend(

@@ -1,0 +1,57 @@
+"""ProxSGD: stochastic proximal gradient descent, the baseline of Bregman learning.
+
+Paper: A Bregman Learning Framework for Sparse Neural Networks (Bungert, Roith, Tenbrinck, Burger
+2021), equation (1.5), https://arxiv.org/abs/2105.04319
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from snnbreg.optim.base import RegularizedOptimizer
+from snnbreg.optim.regularizers import get_regularizer
+
+
+class ProxSGD(RegularizedOptimizer):
+    r"""A gradient step, then the proximal map of the regulariser.
+
+    With learning rate :math:`\tau` (lr), gradient :math:`g` and regulariser :math:`\lambda J`:
+
+    .. math::
+        \theta_{t+1} = \mathrm{prox}_{\tau \lambda J}(\theta_t - \tau g_t)
+
+    Unlike LinBreg it shrinks the weights in every step (l1: by ``lr * lam``), so it minimises the
+    loss plus :math:`\lambda J`. With ``lam=0`` it is ``torch.optim.SGD``.
+
+    Args:
+        params: tensors, dicts of groups, or named parameters (whose names guard loading).
+        lr: learning rate.
+        lam: regularisation strength lambda.
+        regularizer: a name from ``REGULARIZERS``; ``"none"`` for biases.
+
+    Raises:
+        ValueError: an option is out of range.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.tensor([0.05, -2.0, 0.0]))
+        >>> optimizer = ProxSGD([weight], lr=0.1, lam=1.0)
+        >>> weight.grad = torch.zeros(3)
+        >>> optimizer.step()
+        >>> weight.detach()
+        tensor([ 0.0000, -1.9000,  0.0000])
+    """
+
+    def __init__(
+        self, params: ParamsT, lr: float = 1e-1, lam: float = 1e-4, regularizer: str = "l1"
+    ) -> None:
+        super().__init__(params, {"lr": lr, "lam": lam, "regularizer": regularizer})
+
+    def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        project = get_regularizer(group["regularizer"]).project
+        for param, grad in zip(params, grads, strict=True):
+            param.add_(grad, alpha=-group["lr"])
+            param.sub_(project(param, group["lr"] * group["lam"]))

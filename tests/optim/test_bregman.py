@@ -1,0 +1,239 @@
+"""The dual variable: start, precision, changes of lam, changes from outside."""
+
+import copy
+import io
+
+import pytest
+import torch
+
+from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.optim.dual import FOLD_EVERY
+from snnbreg.optim.regularizers import REGULARIZERS, prox
+
+BREGMAN = pytest.mark.parametrize("kind", [AdaBreg, LinBreg])
+REGULARIZED = pytest.mark.parametrize("regularizer", REGULARIZERS)
+
+
+def weights(regularizer="l1", dtype=torch.float32, sparse=False, seed=0):
+    torch.manual_seed(seed)
+    shape = (4, 5, 3, 3) if regularizer == "group_kernels" else (12, 15)
+    theta = 0.1 * torch.randn(shape, dtype=dtype)
+    if sparse:
+        theta *= torch.rand(shape) < 0.3
+    return torch.nn.Parameter(theta.abs() if regularizer == "l1_nonneg" else theta)
+
+
+def push(optimizer, param, gradient, count=1):
+    for _ in range(count):
+        param.grad = torch.as_tensor(gradient, dtype=param.dtype).expand_as(param).contiguous()
+        optimizer.step()
+
+
+@BREGMAN
+@REGULARIZED
+@pytest.mark.parametrize("delta", [1.0, 0.3])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_zero_gradient_leaves_any_start_as_it_is(kind, regularizer, delta, sparse):
+    param = weights(regularizer, sparse=sparse)
+    before = param.detach().clone()
+    optimizer = kind([param], lr=0.1, lam=10.0, delta=delta, regularizer=regularizer)
+    push(optimizer, param, 0.0, FOLD_EVERY + 3)
+    torch.testing.assert_close(param.detach(), before, atol=1e-15, rtol=2e-7)
+    assert torch.equal(param == 0, before == 0)
+
+
+@BREGMAN
+@REGULARIZED
+@pytest.mark.parametrize("foreach", [True, False])
+def test_weights_are_the_prox_of_a_dual_that_moves_by_the_update(kind, regularizer, foreach):
+    param = weights(regularizer, dtype=torch.float64)
+    with torch.no_grad():
+        param[:2] = 0
+        param[:, :3] = 0
+    free = torch.nn.Parameter(torch.zeros_like(param))
+    settings = {"lr": 0.02, "foreach": foreach}
+    optimizer = kind([param], lam=0.3, delta=0.7, regularizer=regularizer, **settings)
+    update = kind([free], regularizer="none", **settings)
+    start = optimizer.dual(param)
+    torch.manual_seed(1)
+    for _ in range(FOLD_EVERY + 10):
+        gradient = torch.randn_like(param)
+        push(optimizer, param, gradient)
+        push(update, free, gradient)
+    expected = prox(regularizer, start + free.detach(), 0.3, 0.7)
+    torch.testing.assert_close(param.detach(), expected, atol=1e-13, rtol=0)
+    torch.testing.assert_close(optimizer.dual(param), start + free.detach(), atol=1e-13, rtol=0)
+    assert regularizer == "none" or 0 < (param == 0).sum() < param.numel()
+
+
+@BREGMAN
+def test_both_paths_give_the_same_bits(kind):
+    pair = [weights(), weights()]
+    optimizers = [
+        kind([p], lr=0.05, lam=0.3, foreach=f) for p, f in zip(pair, (None, False), strict=True)
+    ]
+    for seed in range(FOLD_EVERY + 8):
+        torch.manual_seed(seed)
+        gradient = torch.randn(12, 15)
+        for optimizer, param in zip(optimizers, pair, strict=True):
+            push(optimizer, param, gradient)
+    assert torch.equal(*pair)
+
+
+@BREGMAN
+def test_support_is_where_the_dual_exceeds_lam(kind):
+    param = weights(sparse=True)
+    optimizer = kind([param], lr=0.05, lam=0.2)
+    for seed in range(50):
+        torch.manual_seed(seed)
+        push(optimizer, param, torch.randn(12, 15) + 0.2)
+    margin = optimizer.dual(param).abs() - 0.2
+    clear = margin.abs() > 1e-8
+    assert torch.equal((param != 0)[clear], (margin > 0)[clear])
+    assert 0 < (param != 0).sum() < param.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("start", [0.5, 0.0])
+def test_tiny_steps_add_up_at_large_lam(dtype, start):
+    """In float32 a step of 1e-7 vanishes at v = 10, where the spacing is 1e-6."""
+    param = torch.nn.Parameter(torch.full((3,), start, dtype=dtype))
+    optimizer = LinBreg([param], lr=1e-7, lam=10.0)
+    push(optimizer, param, -1.0, 2000)
+    expected = start + (10.0 if start else 0.0) + 2e-4
+    assert optimizer.dual(param).dtype == torch.float64
+    assert optimizer.dual(param)[0].item() == pytest.approx(expected, abs=1e-9)
+    theta = torch.tensor(start + 2e-4 if start else 0.0).to(dtype)
+    torch.testing.assert_close(param[0].detach(), theta, atol=1e-7, rtol=0)
+
+
+@BREGMAN
+def test_dual_of_bfloat16_keeps_its_precision_through_save_and_load(kind):
+    param = weights(dtype=torch.bfloat16)
+    optimizer = kind([param], lr=1e-5, lam=10.0)
+    push(optimizer, param, 0.3, 7)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    other = kind([torch.nn.Parameter(param.detach().clone())], lr=1e-5, lam=10.0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    twin = copy.deepcopy(optimizer)
+    for loaded in (other, twin):
+        state = next(iter(loaded.state.values()))
+        assert state["dual"].dtype == torch.float64
+        assert torch.equal(loaded.dual(loaded.param_groups[0]["params"][0]), optimizer.dual(param))
+
+
+def moved(kind, regularizer="l1", dtype=torch.float32, **settings):
+    """An optimizer in the middle of its work, with zero and non-zero weights."""
+    param = weights(regularizer, dtype, sparse=regularizer in ("l1", "l1_nonneg"))
+    optimizer = kind([param], lr=0.02, lam=0.2, regularizer=regularizer, **settings)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        push(optimizer, param, torch.randn_like(param))
+    return optimizer, param
+
+
+@BREGMAN
+@REGULARIZED
+@pytest.mark.parametrize("lam", [0.02, 5.0])
+def test_lam_changes_and_nothing_else(kind, regularizer, lam):
+    optimizer, param = moved(kind, regularizer, torch.float64, delta=0.5)
+    theta = param.detach().clone()
+    p = (optimizer.dual(param) - theta / 0.5) / 0.2
+    optimizer.set_lam(lam, group=0)
+    assert torch.equal(param, theta)
+    expected = theta / 0.5 + (0 if regularizer == "none" else lam * p)
+    torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
+    for state in optimizer.state.values():  # no momentum, so that only the change can act
+        for key in ("exp_avg", "momentum_buffer"):
+            state.get(key, torch.zeros(1)).zero_()
+    push(optimizer, param, 0.0)
+    torch.testing.assert_close(param.detach(), theta, atol=1e-13, rtol=0)
+    assert torch.equal(param == 0, theta == 0)
+
+
+@BREGMAN
+def test_a_schedule_that_writes_the_group_changes_lam_alike(kind):
+    (written, first), (called, second) = moved(kind), moved(kind)
+    written.param_groups[0]["lam"] = 1.3
+    called.set_lam(1.3)
+    push(written, first, 0.4, 3)
+    push(called, second, 0.4, 3)
+    assert torch.equal(first, second)
+    assert torch.equal(written.dual(first), called.dual(second))
+
+
+@BREGMAN
+def test_lam_before_the_first_step_is_the_one_that_counts(kind):
+    param = weights()
+    before = param.detach().clone()
+    optimizer = kind([param], lam=0.1)
+    optimizer.param_groups[0]["lam"] = 3.0
+    push(optimizer, param, 0.0)
+    assert torch.equal(param, before)
+    assert torch.equal(optimizer.dual(param), before.double() + 3.0 * before.sign())
+
+
+@BREGMAN
+def test_lam_to_zero_and_back_starts_zeros_afresh(kind):
+    optimizer, param = moved(kind)
+    theta = param.detach().clone()
+    optimizer.set_lam(0.0)
+    assert torch.equal(optimizer.dual(param), theta.double())
+    optimizer.set_lam(0.5)
+    assert torch.equal(optimizer.dual(param), theta.double() + 0.5 * theta.sign())
+
+
+@BREGMAN
+@REGULARIZED
+def test_resync_makes_an_outside_change_last(kind, regularizer):
+    optimizer, param = moved(kind, regularizer)
+    for state in optimizer.state.values():
+        state.get("exp_avg", torch.zeros(1)).zero_()
+    with torch.no_grad():
+        param.mul_(20).round_().div_(20)  # rounding
+        param[:2] = 0  # masking
+        param[2:4] = 0.25  # loading
+    changed = param.detach().clone()
+    optimizer.resync([param])
+    push(optimizer, param, 0.0, FOLD_EVERY + 1)
+    torch.testing.assert_close(param.detach(), changed, atol=1e-7, rtol=1e-6)
+    assert torch.equal(param == 0, changed == 0)
+
+
+def test_without_resync_the_change_is_undone():
+    optimizer, param = moved(LinBreg)
+    before = param.detach().clone()
+    with torch.no_grad():
+        param.zero_()
+    push(optimizer, param, 0.0)
+    assert torch.equal(param, before)
+
+
+@BREGMAN
+def test_resync_keeps_what_was_not_changed(kind):
+    optimizer, param = moved(kind)
+    before = optimizer.dual(param)
+    optimizer.resync()
+    assert torch.equal(optimizer.dual(param), before)
+    with torch.no_grad():
+        param[0, 0] = 7.0
+    optimizer.resync()
+    before[0, 0] = 7.2
+    torch.testing.assert_close(optimizer.dual(param), before, atol=1e-7, rtol=0)
+
+
+def test_a_parameter_of_another_optimizer_is_refused():
+    optimizer, _ = moved(AdaBreg)
+    stranger = torch.nn.Parameter(torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) is not in this AdaBreg"):
+        optimizer.dual(stranger)
+    with pytest.raises(ValueError, match="not in this AdaBreg"):
+        optimizer.resync([stranger])
+
+
+def test_negative_weights_leave_a_nonnegative_group_at_the_first_step():
+    param = torch.nn.Parameter(torch.tensor([-0.5, 0.0, 0.5]))
+    push(AdaBreg([param], lam=1.0, regularizer="l1_nonneg"), param, 0.0)
+    assert param.tolist() == [0.0, 0.0, 0.5]

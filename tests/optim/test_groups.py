@@ -1,0 +1,82 @@
+"""Every parameter is claimed exactly once, by the first pattern that fits."""
+
+import pytest
+import torch
+
+from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for
+
+
+def network():
+    return torch.nn.ModuleDict({"input": torch.nn.Linear(3, 4), "readout": torch.nn.Linear(4, 2)})
+
+
+RULES = [
+    {"pattern": r"^readout\.weight$", "lam": 0.5},
+    {"pattern": r"weight$", "lam": 2.0, "lr": 0.01},
+    {"pattern": r"delay$", "optimizer": "delays", "optional": True},
+    {"pattern": r"bias$", "optimizer": "biases", "regularizer": "none"},
+]
+
+
+def test_the_first_match_wins_and_the_order_is_kept():
+    net = network()
+    assigned = assign_groups(net.named_parameters(), RULES)
+    assert [entry.names for entry in assigned] == [
+        ("readout.weight",),
+        ("input.weight",),
+        ("input.bias", "readout.bias"),
+    ]
+    assert assigned[1].params[0] is net["input"].weight
+
+
+def test_groups_build_an_optimizer_and_hold_names_but_no_pattern():
+    assigned = assign_groups(network().named_parameters(), RULES)
+    optimizer = AdaBreg(groups_for(assigned), lr=0.1, lam=1.0)
+    groups = optimizer.state_dict()["param_groups"]
+    assert [(g["lr"], g["lam"], g["param_names"]) for g in groups] == [
+        (0.1, 0.5, ["readout.weight"]),
+        (0.01, 2.0, ["input.weight"]),
+    ]
+    assert not {"pattern", "optional", "optimizer"} & groups[0].keys()
+    assert [g["param_names"] for g in groups_for(assigned, "biases")] == [
+        ["input.bias", "readout.bias"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([{"pattern": "weight"}], r"No pattern claims the parameters input\.bias, readout\.bias"),
+        ([{"pattern": ""}, {"pattern": "spread"}], "'spread' claims no parameter: nothing matches"),
+        ([{"pattern": ""}, {"pattern": "bias"}], "'bias' claims no parameter: earlier patterns"),
+        ([{"pattern": "(weight"}], r"Invalid pattern '\(weight'"),
+        ([{"lam": 1.0}], "has no 'pattern'"),
+    ],
+)
+def test_gaps_and_idle_patterns_are_errors(rules, message):
+    with pytest.raises(ValueError, match=message):
+        assign_groups(network().named_parameters(), rules)
+
+
+def test_frozen_parameters_are_left_out():
+    net = network()
+    net["input"].requires_grad_(False)
+    (entry,) = assign_groups(net.named_parameters(), [{"pattern": ""}])
+    assert entry.names == ("readout.weight", "readout.bias")
+
+
+def test_the_table_names_patterns_counts_and_settings():
+    assigned = assign_groups(network().named_parameters(), RULES)
+    lines = describe(assigned, {"lr": 0.1, "lam": 9.0, "regularizer": "l1"}).splitlines()
+    assert lines[0].split() == [
+        "pattern",
+        "optimizer",
+        "tensors",
+        "entries",
+        "lr",
+        "lam",
+        "regularizer",
+    ]
+    assert lines[3].split() == ["weight$", "weights", "1", "12", "0.01", "2", "l1"]
+    assert lines[5].split() == ["bias$", "biases", "2", "6", "0.1", "-", "none"]
+    assert lines[6].strip() == "input.bias, readout.bias"

@@ -1,0 +1,47 @@
+"""Warnings about a lam that no step can reach, compared with what the steps do."""
+
+import pytest
+import torch
+
+from snnbreg.optim import AdaBreg, LinBreg, unreachable_lam
+
+
+def run(lam, start, steps=50, lr=0.01):
+    param = torch.nn.Parameter(torch.full((4,), start, dtype=torch.float64))
+    optimizer = AdaBreg([param], lr=lr, lam=lam)
+    for _ in range(steps):
+        param.grad = torch.ones(4, dtype=torch.float64)
+        optimizer.step()
+    return unreachable_lam(optimizer, [steps * lr], 1.0 if start else 0.5), param.detach()
+
+
+def test_dense_start_is_warned_above_half_the_reach():
+    """Constant gradients use the whole reach of 0.5: the weight crosses 2 lam or it does not."""
+    warnings, crossed = run(lam=0.2, start=0.05)
+    assert warnings == []
+    assert (crossed < 0).all()
+    (message,), stuck = run(lam=0.26, start=0.05)
+    assert "lam = 0.26 of parameter group 0" in message
+    assert "at most 0.5" in message
+    assert (stuck == 0).all()
+
+
+def test_sparse_start_is_warned_above_the_reach():
+    warnings, grown = run(lam=0.45, start=0.0)
+    assert warnings == []
+    assert (grown < 0).all()
+    (message,), still = run(lam=0.55, start=0.0)
+    assert "Weights that start at zero stay there" in message
+    assert (still == 0).all()
+
+
+@pytest.mark.parametrize("kind", [LinBreg, torch.optim.Adam])
+def test_other_optimizers_are_not_judged(kind):
+    assert unreachable_lam(kind([torch.nn.Parameter(torch.ones(1))]), [0.0]) == []
+
+
+def test_groups_without_regulariser_are_not_judged():
+    params = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    groups = [{"params": params[:1], "regularizer": "none"}, {"params": params[1:]}]
+    (message,) = unreachable_lam(AdaBreg(groups, lam=3.0), [1.0, 1.0])
+    assert "group 1" in message

@@ -1,0 +1,197 @@
+"""Schedulers by name: what they write, when, and that they resume."""
+
+import io
+
+import pytest
+import torch
+
+from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.schedulers import Schedule, make_scheduler
+
+NAMES = ("none", "onecycle", "cosine", "linear", "exponential", "plateau")
+
+
+def parameters(count=2):
+    return [torch.nn.Parameter(torch.ones(3)) for _ in range(count)]
+
+
+def adabreg():
+    first, second = parameters()
+    groups = [{"params": [first]}, {"params": [second], "lr": 0.05, "regularizer": "none"}]
+    return AdaBreg(groups, lr=0.01, lam=0.4)
+
+
+def lrs(optimizer):
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+def run_epoch(optimizer, schedulers, batches, metric=1.0):
+    """An epoch of a training loop; returns the learning rates its steps used."""
+    used = []
+    for _ in range(batches):
+        for group in optimizer.param_groups:
+            for param in group["params"]:
+                param.grad = torch.full_like(param, 0.5)
+        used.append(lrs(optimizer))
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step_batch()
+    for scheduler in schedulers:
+        scheduler.step_epoch(metric)
+    return used
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@pytest.mark.parametrize("kind", ["adabreg", "adam", "sgd_momentum"])
+def test_one_cycle_is_torch_with_a_maximum_per_group(kind, per):
+    def build():
+        first, second = parameters()
+        groups = [{"params": [first], "lr": 0.01}, {"params": [second], "lr": 0.05}]
+        if kind == "adabreg":
+            return AdaBreg(groups)
+        if kind == "adam":
+            return torch.optim.Adam(groups)
+        return torch.optim.SGD(groups, momentum=0.9)
+
+    epochs, batches = 6, 4
+    total = epochs if per == "epoch" else epochs * batches
+    theirs, ours = build(), build()
+    reference = torch.optim.lr_scheduler.OneCycleLR(theirs, [0.01, 0.05], total_steps=total)
+    scheduler = make_scheduler("onecycle", ours, epochs, batches, per)
+    for step in range(epochs * batches):
+        assert lrs(ours) == lrs(theirs)
+        for mine, other in zip(ours.param_groups, theirs.param_groups, strict=True):
+            assert mine.get("betas") == other.get("betas")
+            assert mine.get("momentum") == other.get("momentum")
+        theirs.step()
+        last = (step + 1) % batches == 0
+        if step < epochs * batches - 1 and (per == "step" or last):
+            reference.step()
+        scheduler.step_batch()
+        if last:
+            scheduler.step_epoch()
+
+
+def test_one_cycle_leaves_a_momentum_of_zero_alone():
+    first, second = parameters()
+    groups = [{"params": [first], "momentum": 0.9}, {"params": [second]}]
+    optimizer = LinBreg(groups, lr=0.1)
+    make_scheduler("onecycle", optimizer, 10, 1)
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_runs_to_the_end_and_beyond(name, per, epochs):
+    optimizer = adabreg()
+    scheduler = make_scheduler(name, optimizer, epochs, 3, per)
+    sums = scheduler.lr_sums(optimizer)
+    used = [lr for _ in range(epochs) for lr in run_epoch(optimizer, [scheduler], 3)]
+    assert all(lr > 0 for pair in used[:3] for lr in pair)
+    assert sums == pytest.approx([sum(pair[i] for pair in used) for i in (0, 1)])
+    for _ in range(3):
+        run_epoch(optimizer, [scheduler], 3)
+    assert all(lr >= 0 for lr in lrs(optimizer))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("optimizer_first", [True, False])
+def test_a_resumed_run_continues_the_curves(name, optimizer_first):
+    def build():
+        optimizer = adabreg()
+        settings = {"field": "lam", "start": 0.1, "end": None}
+        curve = make_scheduler(name, optimizer, 8, 3, "step")
+        warm_up = make_scheduler("linear", optimizer, 8, 3, "step", **settings)
+        return optimizer, [curve, warm_up]
+
+    optimizer, schedulers = build()
+    for _ in range(4):
+        run_epoch(optimizer, schedulers, 3)
+    file = io.BytesIO()
+    torch.save([optimizer.state_dict(), *(s.state_dict() for s in schedulers)], file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    other, resumed = build()
+    for new, old in zip(other.param_groups, optimizer.param_groups, strict=True):
+        new["params"][0].data.copy_(old["params"][0])
+    targets = [other, *resumed]
+    order = range(3) if optimizer_first else (1, 2, 0)
+    for index in order:
+        targets[index].load_state_dict(saved[index])
+    for _ in range(8):
+        assert run_epoch(optimizer, schedulers, 3) == run_epoch(other, resumed, 3)
+    assert other.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+    assert torch.equal(other.param_groups[0]["params"][0], optimizer.param_groups[0]["params"][0])
+
+
+def test_plateau_halves_after_six_epochs_without_one_percent():
+    optimizer = adabreg()
+    scheduler = make_scheduler("plateau", optimizer, 50, 1)
+    scheduler.step_epoch(100.0)
+    for epoch in range(6):
+        assert lrs(optimizer) == [0.01, 0.05]
+        scheduler.step_epoch(99.5 - 0.01 * epoch)
+    assert lrs(optimizer) == [0.005, 0.025]
+    with pytest.raises(ValueError, match="needs a metric"):
+        scheduler.step_epoch()
+
+
+def test_lam_warm_up_touches_regularised_groups_and_keeps_the_weights():
+    optimizer = adabreg()
+    regularised, free = (group["params"][0] for group in optimizer.param_groups)
+    settings = {"field": "lam", "start": 0.0, "end": None, "fraction": 0.5}
+    scheduler = make_scheduler("linear", optimizer, 4, 1, **settings)
+    lams = []
+    for _ in range(4):
+        lams.append([group["lam"] for group in optimizer.param_groups])
+        for param in (regularised, free):
+            param.grad = torch.zeros(3)
+        optimizer.step()
+        theta, lam = regularised.detach().double(), lams[-1][0]
+        torch.testing.assert_close(optimizer.dual(regularised), theta + lam)
+        scheduler.step_epoch()
+    assert lams == [[0.0, 0.4], [0.2, 0.4], [0.4, 0.4], [0.4, 0.4]]
+    assert torch.equal(regularised, torch.ones(3))
+
+
+def test_a_schedule_of_any_field_is_a_function_of_the_step():
+    optimizer = torch.optim.SGD(parameters(1), lr=1.0, weight_decay=0.5)
+    schedule = Schedule(optimizer, "weight_decay", lambda t, base: base * t)
+    assert schedule.at(4) == schedule.at(4) == [2.0]
+    assert optimizer.param_groups[0]["weight_decay"] == 0.0
+    schedule.advance()
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    with pytest.raises(ValueError, match="Invalid field: 'lam'"):
+        Schedule(optimizer, "lam", lambda t, base: base)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (("one_cycle", 5, 2), {}, "'one_cycle'. Valid schedulers are none, onecycle"),
+        (("cosine", 0, 2), {}, "Invalid epochs: 0"),
+        (("cosine", 5, 0), {}, "Invalid steps_per_epoch: 0"),
+        (("cosine", 5, 2, "batch"), {}, "Invalid per: 'batch'. Valid values are epoch, step"),
+        (("onecycle", 5, 2), {"max_lr": 1.0}, "'max_lr' of scheduler 'onecycle'.*pct_start"),
+        (("onecycle", 5, 2), {"pct_start": 1.2}, "Invalid pct_start: 1.2"),
+        (("onecycle", 5, 2), {"anneal": "exp"}, "Invalid anneal: 'exp'"),
+        (("plateau", 5, 2), {"factor": 1.0}, "Invalid factor: 1.0"),
+        (("plateau", 5, 2), {"mode": "up"}, "Invalid mode: 'up'"),
+        (("plateau", 5, 2), {"field": "lam"}, "changes lr only"),
+        (("none", 5, 2), {"gamma": 0.1}, "'gamma' of scheduler 'none'.*none"),
+    ],
+)
+def test_bad_settings_are_named(arguments, settings, message):
+    name, *rest = arguments
+    with pytest.raises(ValueError, match=message):
+        make_scheduler(name, adabreg(), *rest, **settings)
+
+
+def test_the_state_of_another_scheduler_is_refused():
+    one = make_scheduler("onecycle", adabreg(), 5, 2)
+    for name in ("plateau", "none", "cosine"):
+        other = make_scheduler(name, adabreg(), 5, 2)
+        with pytest.raises(ValueError, match="belongs to another scheduler"):
+            other.load_state_dict(one.state_dict())
