@@ -70,16 +70,16 @@ def build_splits(config: Config) -> Splits:
     return splits
 
 
-def build_loader(
-    config: Config, splits: Splits, split: str, device: torch.device
-) -> FrameLoader:
+def build_loader(config: Config, splits: Splits, split: str, device: torch.device) -> FrameLoader:
     """Batches of a split: shuffled for ``train``, in order for ``valid`` and ``test``."""
     train = split == "train"
     size = config["dataset"]["batch_size" if train else "eval_batch_size"]
     return splits.loader(split, size, shuffle=train, seed=config["seed"], device=device)
 
 
-def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
+def build_network(
+    config: Config, channels: int, classes: int, device: torch.device
+) -> SpikingNetwork:
     """The network with its initial weights, which depend on the seed alone."""
     torch.manual_seed(config["seed"])
     values = _arguments(config, "model") | {"sigma": config["model"]["sigma"]}
@@ -172,7 +172,7 @@ def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
 
 
 def build_trainer(
-    config: Config, network: nn.Module, splits: Splits, run: RunFolder, device: torch.device
+    config: Config, network: SpikingNetwork, splits: Splits, run: RunFolder, device: torch.device
 ) -> Trainer:
     """The trainer with everything it needs but the loggers."""
     optimizers = build_optimizers(config, network)

@@ -27,7 +27,7 @@ FREE = {
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run this run: network, data set, optimizer, schedule, its length and the seed."""
+    """What makes a run this run: network, data set, optimizer, schedule and seed."""
     flat = {
         f"{group}.{key}": value
         for group, free in FREE.items()
@@ -160,6 +160,6 @@ def _read_config(path: Path) -> dict[str, Any]:
             "checkpoint in a new folder with trainer.resume=PATH/last.pt"
         )
     try:
-        return check(OmegaConf.load(path))  # type: ignore[arg-type]
+        return check(OmegaConf.load(path))
     except YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {error}") from error

@@ -14,7 +14,7 @@ from dataclasses import field, make_dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnbreg.datasets import DATASETS
@@ -37,7 +37,7 @@ EXTRA: dict[str, dict[str, type]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
     "model": {"objective": str, "sigma_decay": float, "sigma": float},
     "optim": {"init_density": float, "delay_lr": float, "rules": list[Any]},
-    "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},  # type: ignore[dict-item]
+    "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},
     "trainer": {"resume": typing.Any, "threads": typing.Optional[int]},  # type: ignore[dict-item] # noqa: UP045
     "logger": {},
 }
@@ -77,7 +77,7 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
     fields: dict[str, Any] = {"name": str, **EXTRA[group]}
     if target is not None:
         signature = inspect.signature(target)
-        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        function = target.__init__ if inspect.isclass(target) else target
         hints = typing.get_type_hints(function)
         for name, parameter in signature.parameters.items():
             if name in FILLED or name in fields or (group, name) == ("scheduler", "epochs"):
@@ -139,7 +139,7 @@ def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(plain)  # type: ignore[arg-type]
 
 
-def check(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def check(cfg: Any) -> dict[str, Any]:
     """Check a whole config.
 
     Args:

@@ -7,6 +7,7 @@ uses what any network of :mod:`snnbreg.models` exposes (``sigma``, ``hard_delays
 
 from snnbreg.training.evaluation import EVALUATIONS, evaluate
 from snnbreg.training.loggers import Logger, WandbLogger
+from snnbreg.training.network import Network
 from snnbreg.training.objectives import OBJECTIVES, Objective
 from snnbreg.training.run_folder import RunFolder, summary_table
 from snnbreg.training.trainer import Trainer
@@ -15,6 +16,7 @@ __all__ = [
     "EVALUATIONS",
     "OBJECTIVES",
     "Logger",
+    "Network",
     "Objective",
     "RunFolder",
     "Trainer",

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnbreg.training.network import Network
+
 
 class Activity:
     """Counts the spikes of every layer while a network runs.
@@ -31,7 +33,7 @@ class Activity:
         self.neuron_steps[layer] = self.neuron_steps.get(layer, 0) + events.numel()
 
     @contextmanager
-    def of(self, network: nn.Module) -> Iterator[Activity]:
+    def of(self, network: Network) -> Iterator[Activity]:
         """Count while the context is open; the hooks are gone after it."""
 
         def on_input(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -40,7 +42,7 @@ class Activity:
             self._add("input", frames != 0)
 
         hooks = [network.register_forward_pre_hook(on_input)]
-        for name, layer in network.spiking_layers().items():  # type: ignore[operator]
+        for name, layer in network.spiking_layers().items():
 
             def on_spikes(module: nn.Module, args: Any, spikes: Tensor, name: str = name) -> None:
                 self._add(name, spikes.detach())
@@ -52,7 +54,7 @@ class Activity:
             for hook in hooks:
                 hook.remove()
 
-    def summary(self, network: nn.Module) -> dict[str, float]:
+    def summary(self, network: Network) -> dict[str, float]:
         """The figures of a whole evaluation.
 
         Returns:
@@ -65,7 +67,7 @@ class Activity:
         steps = sum(self.neuron_steps[name] for name in hidden)
         spikes = sum(float(count.sum()) for count in hidden.values())
         operations = 0.0
-        for synapses in network.synapses():  # type: ignore[operator]
+        for synapses in network.synapses():
             outgoing = torch.count_nonzero(synapses.weight.detach(), dim=0)
             operations += float(self.counts[synapses.senders] @ outgoing.double())
         return {

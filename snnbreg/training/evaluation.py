@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnbreg.training.activity import Activity
+from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
 
 EVALUATIONS = ("published", "deployed")
@@ -26,10 +27,10 @@ class Loader(Protocol):
 
 
 @contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
+def evaluation_mode(network: Network) -> Iterator[None]:
     """Switch to evaluation and without gradients; afterwards every module's mode is as it was."""
     modes = {module: module.training for module in network.modules()}
-    network.eval()
+    network.train(False)
     try:
         with torch.inference_mode():
             yield
@@ -39,7 +40,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    network: nn.Module,
+    network: Network,
     loader: Loader,
     objective: Objective,
     evaluation: str = "published",
@@ -66,9 +67,8 @@ def evaluate(
     sigma = 0.0 if evaluation == "deployed" else None
     loss = correct = torch.zeros((), dtype=torch.float64)
     samples = 0
-    hard: Any = network.hard_delays
     counting = activity.of(network) if activity is not None else nullcontext()
-    with evaluation_mode(network), hard(sigma), counting:
+    with evaluation_mode(network), network.hard_delays(sigma), counting:
         for frames, labels in loader.epoch(0):
             batch_loss, scores = objective(network(frames), labels)
             loss = loss + batch_loss.double() * len(labels)

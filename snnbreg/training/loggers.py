@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import netrc
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import nn
+from snnbreg.training.network import Network
 
 
 class Logger(Protocol):
     """Told of every finished epoch and of the end."""
 
-    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
+    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
         """An epoch is done: its row of ``metrics.csv``, and the network to look at."""
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         """The run is over; ``summary`` is None where it ended in an error."""
 
 
-def wandb_mode(mode: str | None) -> str:
+def wandb_mode(mode: str | None) -> Any:
     """How W&B shall run: as asked for, else online where a key is found, else offline.
 
     Args:
@@ -71,7 +72,7 @@ class WandbLogger:
 
         marker = folder / "wandb" / "run_id"
         marker.parent.mkdir(parents=True, exist_ok=True)
-        run_id = marker.read_text().strip() if marker.exists() else wandb.util.generate_id()
+        run_id = marker.read_text().strip() if marker.exists() else secrets.token_hex(4)
         marker.write_text(run_id)
         self._wandb = wandb
         try:
@@ -96,14 +97,14 @@ class WandbLogger:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
+    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
         """Log a row, densities per weight matrix and a histogram of each layer's delays."""
         values = dict(row)
-        for synapses in network.synapses():  # type: ignore[operator]
+        for synapses in network.synapses():
             density = row[f"nonzero/{synapses.name}"] / synapses.weight.numel()
             values[f"density/{synapses.name}"] = density
-        for name, delay in network.delays().items():  # type: ignore[operator]
-            values[f"delay/{name}"] = self._wandb.Histogram(delay.detach().cpu().numpy().ravel())
+        for name, delay in network.delays().items():
+            values[f"delay/{name}"] = self._wandb.Histogram(delay.detach().cpu().flatten().tolist())
         self._run.log(values)
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:

@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import os
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import torch
+
+from snnbreg.training.network import Network
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -95,17 +97,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no checkpoint {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, UnpicklingError, BadZipFile) as error:
         raise ValueError(
             f"{path} is damaged or no checkpoint ({type(error).__name__}). Use the other one of "
             "best.pt and last.pt, or start the run anew in another folder"
         ) from error
     if not isinstance(state, dict) or not {"epoch", "network", "config"} <= set(state):
-        raise ValueError(f"{path} is no checkpoint of snnbreg (keys epoch, network, config missing)")
+        raise ValueError(f"{path} is no checkpoint of snnbreg: epoch, network or config is missing")
     return state
 
 
-def load_network(network: torch.nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
+def load_network(network: Network, state: Mapping[str, torch.Tensor], source: str) -> None:
     """Load a network's state, or say where the two networks differ.
 
     Raises:

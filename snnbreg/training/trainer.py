@@ -17,6 +17,7 @@ from tqdm import tqdm
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
 from snnbreg.training.loggers import Logger
+from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
 from snnbreg.training.run_folder import RunFolder, load_checkpoint, load_network
 
@@ -74,7 +75,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         objective: Objective,
         train: Loader,
         valid: Loader,
@@ -96,7 +97,7 @@ class Trainer:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
         if select not in EVALUATIONS:
-            raise ValueError(f"trainer.select must be one of {', '.join(EVALUATIONS)}, not {select}")
+            raise ValueError(f"trainer.select={select} must be one of {', '.join(EVALUATIONS)}")
         if grad_clip is not None and not grad_clip > 0:
             raise ValueError(f"trainer.grad_clip must be positive or null, not {grad_clip}")
         self.network, self.objective = network, objective
@@ -150,12 +151,12 @@ class Trainer:
         start = time.perf_counter()
         torch.manual_seed((self.seed << 20) + epoch + 1)
         if self.sigma is not None:
-            self.network.sigma = self.sigma(epoch)  # type: ignore[assignment]
+            self.network.sigma = self.sigma(epoch)
         settings = self._settings()
         bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
-        row = {"epoch": epoch + 1, **self._train_epoch(epoch, bar)}
+        row: dict[str, Any] = {"epoch": epoch + 1, **self._train_epoch(epoch, bar)}
         if self.round_delays_in_place:
-            self.network.round_delays_()  # type: ignore[operator]
+            self.network.round_delays_()
             self._resync_delays()
         row |= self._validate()
         self._check(row["val_loss"])
@@ -188,7 +189,7 @@ class Trainer:
             for optimizer in self.optimizers.values():
                 optimizer.step()
             if self.clamp_delays:
-                self.network.clamp_delays_()  # type: ignore[operator]
+                self.network.clamp_delays_()
                 self._resync_delays()
             for scheduler in self.schedulers:
                 scheduler.step_batch()
@@ -216,7 +217,7 @@ class Trainer:
 
     def _resync_delays(self) -> None:
         """Tell optimizers that hold a dual variable that delays were written from outside."""
-        delays = {d.data_ptr() for d in self.network.delays().values()}  # type: ignore[operator]
+        delays = {d.data_ptr() for d in self.network.delays().values()}
         for optimizer in self.optimizers.values():
             groups = optimizer.param_groups
             held = [p for group in groups for p in group["params"] if p.data_ptr() in delays]
@@ -227,9 +228,9 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(gradient)):
             what = "gradient" if math.isfinite(loss) else "loss"
             raise DivergedError(
-                f"The {what} became infinite or NaN in epoch {len(self.history) + 1}. The checkpoints of the "
-                "epochs before are kept. Try a smaller optim.lr, optim.delay_lr or optim.lam, or "
-                "trainer.grad_clip=1"
+                f"The {what} became infinite or NaN in epoch {len(self.history) + 1}. The "
+                "checkpoints of the epochs before are kept. Try a smaller optim.lr, "
+                "optim.delay_lr or optim.lam, or trainer.grad_clip=1"
             )
 
     # -- measuring and recording -------------------------------------------------------------
@@ -238,13 +239,12 @@ class Trainer:
         activity = Activity()
         published = evaluate(self.network, self.valid, self.objective, "published", activity)
         deployed = published
-        if self.network.delays():  # type: ignore[operator]
+        if self.network.delays():
             deployed = evaluate(self.network, self.valid, self.objective, "deployed")
         layers = {
-            s.name: int(torch.count_nonzero(s.weight.detach()))
-            for s in self.network.synapses()  # type: ignore[operator]
+            s.name: int(torch.count_nonzero(s.weight.detach())) for s in self.network.synapses()
         }
-        weights = sum(s.weight.numel() for s in self.network.synapses())  # type: ignore[operator]
+        weights = sum(s.weight.numel() for s in self.network.synapses())
         return {
             "val_loss": published["loss"],
             "val_acc": published["acc"],
@@ -258,7 +258,7 @@ class Trainer:
 
     def _settings(self) -> dict[str, float]:
         """Learning rate and lambda of the weight matrices, and sigma, as the epoch starts."""
-        first = next(iter(self.network.synapses())).weight  # type: ignore[operator]
+        first = next(iter(self.network.synapses())).weight
         group = next(
             group
             for group in self.optimizers["weights"].param_groups
@@ -267,7 +267,7 @@ class Trainer:
         return {
             "lr": float(group["lr"]),
             "lam": float(group.get("lam", 0.0)),
-            "sigma": float(self.network.sigma),  # type: ignore[arg-type]
+            "sigma": float(self.network.sigma),
         }
 
     @property
@@ -322,7 +322,8 @@ class Trainer:
         """
         load_network(self.network, state["network"], source)
         if set(state["optimizers"]) != set(self.optimizers):
-            raise ValueError(f"{source} was made with other optimizers: {list(state['optimizers'])}")
+            names = ", ".join(state["optimizers"])
+            raise ValueError(f"{source} was made with other optimizers: {names}")
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         if len(state["schedulers"]) != len(self.schedulers):
