@@ -1,0 +1,214 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import batch_norm, linear
+
+from snnbreg.functional import lif_parameters
+from snnbreg.models import LIF, DelayedRecurrentLIF, SpikingNetwork
+
+SHD = {
+    "inputs": 140,
+    "outputs": 20,
+    "hidden": (256, 256),
+    "recurrent": (False, True),
+    "norm": "batch",
+    "readout": "leaky",
+    "delay_init": "uniform",
+    "tau": 1.05,
+    "reset": "hard",
+    "detach_reset": True,
+    "surrogate": "atan",
+    "dropout": 0.4,
+    "dropout_on": "spikes",
+    "recurrent_dropout": 0.2,
+    "weight_init": "kaiming",
+}
+SSC = {"inputs": 140, "outputs": 35, "hidden": (256, 256, 256), "learn_spread": True}
+PSMNIST = {"inputs": 1, "outputs": 10, "hidden": (64, 212, 212), "learn_spread": True}
+
+
+def build(**settings):
+    torch.manual_seed(0)
+    return SpikingNetwork(**{"inputs": 5, "outputs": 3, "hidden": (8, 7), **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters", "matrices"),
+    [(SHD, 173_844, 172_032), (SSC, 374_819, 372_480), (PSMNIST, 156_154, 154_680)],
+    ids=["shd", "ssc", "psmnist"],
+)
+def test_the_published_networks_have_the_published_sizes(settings, parameters, matrices):
+    network = SpikingNetwork(**settings)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert sum(weight.numel() for _, weight, _ in network.synapses()) == matrices
+
+
+@pytest.mark.parametrize("recurrent", [True, False, (False, True)])
+def test_synapses_are_the_weight_matrices_and_know_their_senders(recurrent):
+    network = build(recurrent=recurrent, hidden=(8, 7), learn_spread=True)
+    named = dict(network.named_parameters())
+    synapses = network.synapses()
+    assert {name for name, _, _ in synapses} == {n for n, p in named.items() if p.ndim == 2}
+    frames = torch.rand(4, 2, 5)
+    widths = {"input": 5}
+    for name, layer in network.spiking_layers().items():
+        layer.register_forward_hook(lambda _, __, out, n=name: widths.update({n: out.shape[2]}))
+    network(frames)
+    for name, weight, senders in synapses:
+        assert weight is named[name]
+        assert weight.shape[1] == widths[senders], name
+
+
+def test_spiking_layers_return_spikes_and_recurrence_follows_the_flags():
+    network = build(recurrent=(False, True), dropout=0.5, dropout_on="spikes")
+    layers = network.spiking_layers()
+    assert list(layers) == ["layers.0", "layers.1"]
+    assert isinstance(layers["layers.0"], LIF)
+    assert isinstance(layers["layers.1"], DelayedRecurrentLIF)
+    seen = []
+    for layer in layers.values():
+        layer.register_forward_hook(lambda _, __, out: seen.append(out.detach()))
+    network(3 * torch.rand(6, 2, 5))
+    for spikes, neurons in zip(seen, (8, 7), strict=True):
+        assert spikes.shape == (6, 2, neurons)
+        assert set(spikes.unique().tolist()) <= {0.0, 1.0}  # not scaled by the dropout
+
+
+@pytest.mark.parametrize("dropout_on", ["current", "spikes"])
+def test_order_of_the_layers(dropout_on):
+    network = build(hidden=(8,), recurrent=False, norm="batch", dropout=0.5, dropout_on=dropout_on)
+    frames = 3 * torch.rand(6, 4, 5)
+    torch.manual_seed(9)
+    outputs = network(frames)
+    torch.manual_seed(9)
+    mask = torch.empty(4, 8).bernoulli_(0.5) / 0.5
+    first = network.layers[0]
+    current = linear(frames, first.linear.weight, first.linear.bias).reshape(24, 8)
+    current = batch_norm(current, None, None, training=True, eps=1e-5).reshape(6, 4, 8)
+    before, after = (mask, 1.0) if dropout_on == "current" else (1.0, mask)
+    spikes = LIF()(current * before) * after
+    expected = linear(spikes, network.readout.linear.weight, network.readout.linear.bias)
+    torch.testing.assert_close(outputs, expected)
+    mean = linear(frames, first.linear.weight, first.linear.bias).mean((0, 1))
+    torch.testing.assert_close(first.norm.running_mean, 0.1 * mean)
+
+
+def test_neurons_receive_the_settings():
+    settings = {
+        "tau": 4.0,
+        "threshold": 0.7,
+        "reset": "hard",
+        "detach_reset": True,
+        "surrogate": "atan",
+        "alpha": 3.0,
+    }
+    network = build(
+        **settings,
+        recurrent=(False, True),
+        readout="spiking",
+        recurrent_dropout=0.25,
+        dropout=0.5,
+        engine="reference",
+        delay_init="uniform",
+        delay_range=(40.0, 41.0),
+    )
+    neurons = [*network.spiking_layers().values(), network.readout.neuron]
+    for neuron in neurons:
+        assert neuron.lif == lif_parameters(**settings)
+        assert neuron.engine == "reference"
+    assert neurons[1].dropout.p == 0.25
+    assert [layer.dropout.p for layer in network.layers] == [0.5, 0.5]
+    assert 40 <= neurons[1].delay.min() <= neurons[1].delay.max() <= 41
+    wide = build(delay_scale=1200.0).delays()["layers.0"]
+    torch.testing.assert_close(wide, 100 * build().delays()["layers.0"])
+
+
+def test_readouts():
+    frames = 3 * torch.rand(6, 2, 5)
+    currents = build(readout="linear").eval()(frames)
+    leaky = build(readout="leaky", tau=4.0).eval()(frames)
+    plain = build(readout="linear", tau=4.0).eval()(frames)
+    torch.testing.assert_close(leaky[0], plain[0])
+    torch.testing.assert_close(leaky[1:], plain[1:] + 0.75 * leaky[:-1])
+    spiking = build(readout="spiking").eval()(frames)
+    assert torch.equal(spiking, LIF()(currents))
+
+
+def test_initial_weights():
+    for init, bound in (("default", 1 / math.sqrt(50)), ("kaiming", math.sqrt(6 / 50))):
+        first = build(inputs=50, hidden=(200,), weight_init=init).layers[0].linear
+        assert 0.99 * bound < first.weight.abs().max() <= bound
+        assert first.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+        assert 0.9 / math.sqrt(50) < first.bias.abs().max() <= 1 / math.sqrt(50)
+    assert build(bias=False).readout.linear.bias is None
+
+
+def test_sigma_reaches_every_delayed_layer_and_is_saved():
+    network = build(hidden=(4, 4, 4), recurrent=(True, False, True))
+    network.sigma = 3.25
+    assert [network.layers[i].neuron.sigma for i in (0, 2)] == [3.25, 3.25]
+    copy = build(hidden=(4, 4, 4), recurrent=(True, False, True))
+    copy.load_state_dict(network.state_dict(), strict=True)
+    assert copy.sigma == 3.25
+    assert list(network.delays()) == ["layers.0", "layers.2"]
+
+
+@pytest.mark.parametrize("settings", [{"recurrent": False}, {"delays": "none"}])
+def test_networks_without_delays_take_the_same_calls(settings):
+    network = build(**settings)
+    network.sigma = 3.0
+    assert network.sigma == 0.0
+    assert network.delays() == {}
+    with network.hard_delays(sigma=0.0):
+        network.round_delays_()
+        assert network(torch.rand(4, 2, 5)).shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("delays", ["axonal", "synaptic", "fixed", "none"])
+@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+def test_gradients_reach_every_parameter(delays, readout):
+    network = build(delays=delays, readout=readout, norm="batch", sigma=4.0, surrogate="atan")
+    outputs = network(3 * torch.rand(20, 8, 5))
+    (outputs * torch.rand_like(outputs)).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        if name != "layers.0.linear.bias" and name != "layers.1.linear.bias":
+            assert parameter.grad.any(), name  # batch norm takes the biases out
+
+
+def test_the_seed_decides_everything():
+    frames = 3 * torch.rand(6, 2, 5)
+    assert torch.equal(build()(frames), build()(frames))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": ()}, r"hidden=\(\)"),
+        ({"outputs": 0}, "outputs=0"),
+        ({"recurrent": (True,)}, r"recurrent=\(True,\) has 1 values for 2 hidden layers"),
+        ({"norm": "layer"}, "norm='layer' is unknown: .*none.*batch"),
+        ({"dropout_on": "weights"}, "dropout_on='weights' is unknown: .*current.*spikes"),
+        ({"weight_init": "xavier"}, "weight_init='xavier' is unknown: .*default.*kaiming"),
+        ({"readout": "rate"}, "readout='rate' is unknown: .*linear.*leaky.*spiking"),
+        ({"dropout": -0.1}, "dropout=-0.1"),
+        ({"delays": "dendritic"}, "delays='dendritic' is unknown"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build(**settings)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.rand(4, 2, 6), r"frames has the shape \(4, 2, 6\): expected \(T, B, 5\)"),
+        (torch.zeros(4, 2, 5, dtype=torch.uint8), "frames has the type torch.uint8"),
+    ],
+)
+def test_wrong_frames_are_refused(frames, message):
+    with pytest.raises(ValueError, match=message):
+        build()(frames)
