@@ -19,8 +19,8 @@ class ImageEncoder:
 
     * ``none``: the intensities at every step, a constant current;
     * ``rate``: a spike with the intensity as probability, at each step anew;
-    * ``latency``: one spike per pixel, the brighter the earlier (linear in the intensity over the
-      T steps); pixels below ``threshold`` are silent;
+    * ``latency``: one spike per pixel, the brighter the earlier: at step (T - 1)(1 - intensity),
+      rounded; pixels below ``threshold`` are silent;
     * ``delta``: the image is read row by row (T = rows), with a spike of +1 where a pixel is
       brighter than the one above it by ``threshold`` or more, -1 where it is darker by as much;
       the first row is silent.
