@@ -3,8 +3,9 @@
 from .delayed import DelayedRecurrentLIF
 from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .dropout import HeldDropout
+from .layers import Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
-from .network import Readout, SpikingLayer, SpikingNetwork, Synapses
+from .network import SpikingNetwork, Synapses
 
 __all__ = [
     "LIF",

@@ -12,10 +12,10 @@ from ..functional import Surrogate, check_current
 from .delayed import DelayedRecurrentLIF
 from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .dropout import HeldDropout
+from .layers import DROPOUTS_ON, Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
 
 NORMS = ("none", "batch")
-DROPOUTS_ON = ("current", "spikes")
 WEIGHT_INITS = ("default", "kaiming")
 READOUTS = ("linear", "leaky", "spiking")
 
@@ -29,65 +29,6 @@ class Synapses(NamedTuple):
     """(receivers, senders)."""
     senders: str
     """``"input"`` or the name of a spiking layer."""
-
-
-class SpikingLayer(nn.Module):
-    """One hidden layer: linear, norm, neurons, and dropout before or after the neurons.
-
-    Args:
-        linear: the synapses from the layer below.
-        neuron: LIF neurons, with or without recurrence; (T, B, N) -> (T, B, N).
-        norm: normalises the current over all steps and samples.
-        dropout: held over time.
-        dropout_on: ``"current"`` (before the neurons) or ``"spikes"`` (after them).
-
-    Shape:
-        (T, B, senders) -> (T, B, N).
-    """
-
-    def __init__(
-        self,
-        linear: nn.Linear,
-        neuron: nn.Module,
-        norm: nn.Module,
-        dropout: HeldDropout,
-        dropout_on: str,
-    ) -> None:
-        super().__init__()
-        self.linear = linear
-        self.norm = norm
-        self.neuron = neuron
-        self.dropout = dropout
-        self.dropout_on = dropout_on
-
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes of this layer from those of the layer below."""
-        current = self.linear(spikes)
-        current = self.norm(current.flatten(0, 1)).unflatten(0, current.shape[:2])
-        if self.dropout_on == "current":
-            return self.neuron(self.dropout(current))
-        return self.dropout(self.neuron(current))
-
-
-class Readout(nn.Module):
-    """The output layer: linear at every step, then nothing, a leaky integrator or LIF neurons.
-
-    Args:
-        linear: the synapses from the last hidden layer.
-        neuron: what the current goes through, (T, B, K) -> (T, B, K).
-
-    Shape:
-        (T, B, N) -> (T, B, K).
-    """
-
-    def __init__(self, linear: nn.Linear, neuron: nn.Module) -> None:
-        super().__init__()
-        self.linear = linear
-        self.neuron = neuron
-
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Outputs of every step."""
-        return self.neuron(self.linear(spikes))
 
 
 class SpikingNetwork(nn.Module):
@@ -174,28 +115,32 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         flags = [recurrent] * len(hidden) if isinstance(recurrent, bool) else list(recurrent)
         _check_sizes(inputs, outputs, hidden, flags)
-        _check_choice("norm", norm, NORMS)
-        _check_choice("dropout_on", dropout_on, DROPOUTS_ON)
-        _check_choice("weight_init", weight_init, WEIGHT_INITS)
-        _check_choice("readout", readout, READOUTS)
-        neuron: dict[str, Any] = {
-            "tau": tau,
-            "threshold": threshold,
-            "reset": reset,
-            "detach_reset": detach_reset,
-            "surrogate": surrogate,
-            "alpha": alpha,
-            "engine": engine,
-        }
-        recurrence: dict[str, Any] = {
-            "delays": delays,
-            "learn_spread": learn_spread,
-            "sigma": sigma,
-            "dropout": recurrent_dropout,
-            "delay_init": delay_init,
-            "delay_scale": delay_scale,
-            "delay_range": delay_range,
-        }
+        for option, value, valid in (
+            ("norm", norm, NORMS),
+            ("dropout_on", dropout_on, DROPOUTS_ON),
+            ("weight_init", weight_init, WEIGHT_INITS),
+            ("readout", readout, READOUTS),
+        ):
+            if value not in valid:
+                raise ValueError(f"{option}={value!r} is unknown: choose one of {list(valid)}.")
+        neuron: dict[str, Any] = dict(
+            tau=tau,
+            threshold=threshold,
+            reset=reset,
+            detach_reset=detach_reset,
+            surrogate=surrogate,
+            alpha=alpha,
+            engine=engine,
+        )
+        recurrence: dict[str, Any] = dict(
+            delays=delays,
+            learn_spread=learn_spread,
+            sigma=sigma,
+            dropout=recurrent_dropout,
+            delay_init=delay_init,
+            delay_scale=delay_scale,
+            delay_range=delay_range,
+        )
         self.layers = nn.ModuleList(
             SpikingLayer(
                 _linear(senders, receivers, bias, weight_init),
@@ -279,11 +224,6 @@ def _linear(senders: int, receivers: int, bias: bool, init: str) -> nn.Linear:
     if init == "kaiming":
         nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
     return linear
-
-
-def _check_choice(option: str, value: str, valid: tuple[str, ...]) -> None:
-    if value not in valid:
-        raise ValueError(f"{option}={value!r} is unknown: choose one of {list(valid)}.")
 
 
 def _check_sizes(

@@ -1,0 +1,68 @@
+"""One hidden layer and the output layer of a network."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .dropout import HeldDropout
+
+DROPOUTS_ON = ("current", "spikes")
+
+
+class SpikingLayer(nn.Module):
+    """One hidden layer: linear, norm, neurons, and dropout before or after the neurons.
+
+    Args:
+        linear: the synapses from the layer below.
+        neuron: LIF neurons, with or without recurrence; (T, B, N) -> (T, B, N).
+        norm: normalises the current over all steps and samples.
+        dropout: held over time.
+        dropout_on: ``"current"`` (before the neurons) or ``"spikes"`` (after them).
+
+    Shape:
+        (T, B, senders) -> (T, B, N).
+    """
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        neuron: nn.Module,
+        norm: nn.Module,
+        dropout: HeldDropout,
+        dropout_on: str,
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm = norm
+        self.neuron = neuron
+        self.dropout = dropout
+        self.dropout_on = dropout_on
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes of this layer from those of the layer below."""
+        current = self.linear(spikes)
+        current = self.norm(current.flatten(0, 1)).unflatten(0, current.shape[:2])
+        if self.dropout_on == "current":
+            return self.neuron(self.dropout(current))
+        return self.dropout(self.neuron(current))
+
+
+class Readout(nn.Module):
+    """The output layer: linear at every step, then nothing, a leaky integrator or LIF neurons.
+
+    Args:
+        linear: the synapses from the last hidden layer.
+        neuron: what the current goes through, (T, B, K) -> (T, B, K).
+
+    Shape:
+        (T, B, N) -> (T, B, K).
+    """
+
+    def __init__(self, linear: nn.Linear, neuron: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+        self.neuron = neuron
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Outputs of every step."""
+        return self.neuron(self.linear(spikes))
