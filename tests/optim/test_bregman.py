@@ -237,3 +237,21 @@ def test_negative_weights_leave_a_nonnegative_group_at_the_first_step():
     param = torch.nn.Parameter(torch.tensor([-0.5, 0.0, 0.5]))
     push(AdaBreg([param], lam=1.0, regularizer="l1_nonneg"), param, 0.0)
     assert param.tolist() == [0.0, 0.0, 0.5]
+
+
+def test_a_nonnegative_group_stays_so_at_lam_zero():
+    param = torch.nn.Parameter(torch.tensor([0.1, 0.5]))
+    push(LinBreg([param], lr=0.1, lam=0.0, regularizer="l1_nonneg"), param, 1.0, 3)
+    torch.testing.assert_close(param.detach(), torch.tensor([0.0, 0.2]))
+
+
+@pytest.mark.parametrize("regularizer", ["group_rows", "group_columns", "group_kernels"])
+def test_resync_renews_the_whole_group_of_a_changed_entry(regularizer):
+    """The subgradient of a group's other entries depends on the one that changed."""
+    optimizer, param = moved(LinBreg, regularizer)
+    with torch.no_grad():
+        param[(-1,) * param.ndim] = 2.0
+    changed = param.detach().clone()
+    optimizer.resync()
+    push(optimizer, param, 0.0)
+    torch.testing.assert_close(param.detach(), changed, atol=1e-7, rtol=1e-6)
