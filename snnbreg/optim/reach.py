@@ -5,8 +5,7 @@ From a dense start, ``v_0 = theta_0 / delta + lam sign(theta_0)``, a weight vani
 move that far in the whole run, the run does not depend on lam at all. From a sparse start, a zero
 weight appears when v has moved by lam: if no v can, the zeros stay.
 
-Reference: Windhager et al.: LBI for sparse spiking networks (2026), arXiv 2603.16462, figures 3
-and 5: curves of different lam that agree.
+The lambda in question: Windhager et al.: LBI for sparse spiking networks (2026), arXiv 2603.16462.
 """
 
 from __future__ import annotations

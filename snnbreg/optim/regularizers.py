@@ -11,7 +11,7 @@ A dual variable is thus ``v = theta / delta + lam p``. To add a regulariser, add
 ``REGULARIZERS``; optimizers, sparse initialisation and error messages read the table.
 
 Reference: Bungert, Roith, Tenbrinck, Burger: A Bregman Learning Framework for Sparse Neural
-Networks (2021), section 1.2 and equation (2.8), https://arxiv.org/abs/2105.04319
+Networks (2021), equation (2.8), https://arxiv.org/abs/2105.04319
 """
 
 from __future__ import annotations
