@@ -142,8 +142,6 @@ def _read(entry: Path) -> Recordings | None:
         frames = np.asarray(np.load(entry / "frames.npy", mmap_mode="c"))
         labels = np.load(entry / "labels.npy")
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
-        if list(frames.shape) != meta["shape"] or len(labels) != len(frames):
-            return None
         return Recordings(frames, labels, lengths, *(meta[name] for name in Totals._fields))
     except (OSError, ValueError, KeyError, EOFError):
         return None
@@ -159,7 +157,6 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
     try:
         totals = _write_frames(part / "frames.npy", stream)
         meta = {
-            "shape": stream.shape,
             "lengths": stream.lengths is not None,
             **totals._asdict(),
             "key": json.loads(key),

@@ -43,6 +43,14 @@ def test_an_event_at_the_edge_of_a_bin_belongs_to_the_next_one_and_at_the_end_to
     assert result.dropped == 1
 
 
+def test_every_decimal_time_at_an_edge_belongs_to_the_next_bin() -> None:
+    times = np.arange(2000) * 0.001  # many are a little below the edge in binary
+    frames = Binning(bin_ms=1, duration_ms=2000)(
+        Events(times, np.zeros(2000, int), np.array([0, 2000]))
+    ).frames
+    assert (frames[0, :, 0] == 1).all()
+
+
 def test_a_last_bin_may_be_shorter() -> None:
     grid = Binning(bin_ms=30, duration_ms=100)
     times = np.array([0.095, 0.1])
@@ -70,6 +78,13 @@ def test_published_frames_of_shd_are_the_literal_loop() -> None:
         assert result.lengths[s] == steps
         np.testing.assert_array_equal(result.frames[s, :steps], frames)
         assert not result.frames[s, steps:].any()
+
+
+def test_the_last_published_frame_of_shd_takes_what_remains() -> None:
+    times = np.array([0.0, 0.01, 0.02], np.float16)  # exactly 10 and 20 ms
+    result = Binning("delrec_shd")(Events(times, np.zeros(3, int), np.array([0, 3])))
+    assert result.frames[0, :, 0].tolist() == [1, 2]
+    assert result.dropped == 0
 
 
 def test_published_frames_of_shd_keep_the_precision_of_the_file() -> None:

@@ -143,6 +143,19 @@ def test_two_writers_at_once_leave_one_whole_entry(tmp_path: Path) -> None:
     assert len(entries(tmp_path)) == 1
 
 
+def test_the_first_of_two_writers_wins(tmp_path: Path) -> None:
+    def overtaken() -> Stream:
+        def produce() -> Iterator[Frames]:
+            yield from stream(5).parts
+            cached("a", KEY, stream, tmp_path)
+
+        return stream()._replace(parts=produce())
+
+    check(cached("a", KEY, overtaken, tmp_path))
+    check(cached("a", KEY, stream, tmp_path))
+    assert len(entries(tmp_path)) == 1
+
+
 def test_without_a_cache_the_frames_are_in_memory_and_a_note_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     result = cached("a", KEY, stream, tmp_path / "file")

@@ -108,6 +108,18 @@ def test_impossible_events_are_named(
         file.read(2, 4)
 
 
+def test_a_negative_unit_is_named(event_file: Callable[..., Path]) -> None:
+    path = event_file()
+    with h5py.File(path, "a") as file:
+        counts = [len(row) for row in file["spikes/units"][:]]
+        del file["spikes/units"]
+        rows = file.create_dataset("spikes/units", (5,), h5py.vlen_dtype(np.int32))
+        for s, count in enumerate(counts):
+            rows[s] = np.full(count, -1 if s == 4 else 0, np.int32)
+    with pytest.raises(ValueError, match="recording 4 holds an impossible unit -1"):
+        read_all(path)
+
+
 def test_a_label_out_of_range_is_named(event_file: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match=r"recording 3 has label 3, but.*classes 0 to 2"):
         read_all(event_file(), classes=3)

@@ -205,10 +205,13 @@ def test_damaged_cifar10_batches_are_named(
     write_cifar(tmp_path, np.zeros((60, 3, 32, 32)), np.zeros(60, int), binary=False)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     whole = path.read_bytes()
+    for harmful in (Harmful(), np.load, torch.dtype):
+        path.write_bytes(pickle.dumps({b"data": harmful, b"labels": []}))
+        with pytest.raises(ValueError, match=r"data_batch_3 is .*has no place in a batch"):
+            CIFAR10(root=str(tmp_path)).load()
     for content in (
         whole[:-100],
         b"",
-        pickle.dumps({b"data": Harmful(), b"labels": []}),
         pickle.dumps({b"labels": []}),
         pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [0, 0]}),
     ):

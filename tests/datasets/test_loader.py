@@ -140,6 +140,8 @@ def test_the_validation_split_is_a_part_of_its_own(frames: FrameSet) -> None:
     train, valid = split_validation(frames, 0.2, seed=0)
     assert (len(train), len(valid)) == (18, 5)
     assert sorted([*train.targets.tolist(), *valid.targets.tolist()]) == list(range(23))
+    for part in (train.targets.tolist(), valid.targets.tolist()):
+        assert part == sorted(part)
     again = split_validation(frames, 0.2, seed=0)[1].targets
     assert torch.equal(again, valid.targets)
     assert not torch.equal(split_validation(frames, 0.2, seed=1)[1].targets, valid.targets)

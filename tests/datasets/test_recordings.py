@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,8 +152,10 @@ def test_nmnist_is_binned_once_and_again_when_a_file_changes(
     with monkeypatch.context() as patch:
         patch.setattr("snnbreg.datasets.nmnist._decode", None)
         assert torch.equal(NMNIST(root=str(nmnist)).load().test.frames, before)
-    write_nmnist(nmnist / "NMNIST/Test/3/00000.bin", [(0, 0, 0, 0)])
-    assert int(NMNIST(root=str(nmnist)).load().test.frames[3].sum()) == 1
+    path = nmnist / "NMNIST/Test/3/00000.bin"
+    write_nmnist(path, [(0, 0, 0, 0)] * 50)  # of the same size
+    os.utime(path, ns=(0, 0))
+    assert int(NMNIST(root=str(nmnist)).load().test.frames[3, 0, 0]) == 50
 
 
 def test_damaged_nmnist_files_are_named(nmnist: Path) -> None:
