@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -29,7 +31,7 @@ class Engine(Protocol):
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
 
 
-ENGINES = ("auto", "reference")
+ENGINES = ("auto", "reference", "cpu")
 """The names a layer's ``engine`` may have."""
 
 
@@ -47,20 +49,45 @@ def check_engine(name: str) -> str:
 def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine:
     """The engine of this name, for tensors on this device.
 
+    What an engine does not compute itself (a surrogate from elsewhere, half precision) it passes
+    on to the reference.
+
     Args:
-        name: ``"reference"`` is the readable form in ``snnbreg.functional``; ``"auto"`` takes the
-            fastest that runs on the device.
+        name: ``"reference"`` is the readable form in ``snnbreg.functional``; ``"cpu"`` is compiled
+            by numba, which is imported only then; ``"auto"`` takes the fastest there is for the
+            device.
         device: where the tensors are.
 
     Returns:
         A module with ``delayed_recurrence`` and ``lif``.
 
     Raises:
-        ValueError: for an unknown name; the message lists the valid ones.
+        ValueError: for an unknown name (the message lists the valid ones), and for an engine that
+            does not run on the device or whose compiler is not installed.
 
     Example:
         >>> get_engine("reference").__name__
         'snnbreg.functional'
     """
     check_engine(name)
-    return functional
+    on_cpu = torch.device(device).type == "cpu"
+    if name == "reference" or (name == "auto" and not (on_cpu and _installed("numba"))):
+        return functional
+    if not on_cpu:
+        raise ValueError(
+            f"engine='cpu' cannot compute on {str(device)!r}: choose 'auto' or 'reference', or "
+            "move the network to the CPU."
+        )
+    if not _installed("numba"):
+        raise ValueError(
+            "engine='cpu' needs numba, which is not installed: pip install numba, or choose "
+            "'auto' or 'reference'."
+        )
+    from . import cpu
+
+    return cpu
+
+
+@cache
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None

@@ -1,0 +1,32 @@
+"""Numba's decorators as the engine uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numba
+import numba.extending
+
+intrinsic: Any = numba.extending.intrinsic
+
+SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+"""Of all files of this folder: what one file compiles contains parts of the others."""
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile at the first call with each set of types, without the interpreter's lock.
+
+    The result is kept on disk, next to the module or in the user's cache folder (numba's
+    ``NUMBA_CACHE_DIR``); where neither can be written, every process compiles anew.
+    """
+    try:
+        dispatcher: Any = numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # numba found no folder it can write
+        return numba.njit(nogil=True)(function)
+    index: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_source_stamp"):  # numba itself looks only at the function's own file
+        index._source_stamp = SOURCES.hexdigest()
+    return dispatcher
