@@ -16,7 +16,7 @@ PACKAGE = Path(snnbreg.__file__).parent
 # room: (our rooms it may import, libraries besides the standard one that it may import)
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "functional": (set(), {"torch"}),
-    "kernels": ({"functional"}, {"torch", "numpy", "numba", "triton"}),
+    "kernels": ({"functional"}, {"torch", "numpy", "numba", "llvmlite", "triton"}),
     "models": ({"functional", "kernels"}, {"torch", "snntorch"}),
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
