@@ -95,6 +95,8 @@ class Splits:
         saturated: how many counts above 255 were set to 255, over all splits.
         notes: sentences that a run prints at its start.
         encoder: turns a batch of images into spikes; None where frames are used as they are.
+        augmented_loader: makes the loader of the shuffled training split where that is augmented;
+            None where it is not.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Splits:
     saturated: int = 0
     notes: tuple[str, ...] = ()
     encoder: Encoder | None = None
+    augmented_loader: Callable[..., FrameLoader] | None = None
 
     def loader(
         self,
@@ -118,6 +121,8 @@ class Splits:
         drop_last: bool = False,
     ) -> FrameLoader:
         """Return a loader of one split with this data set's encoder.
+
+        The training split is augmented where the data set asks for it, if it is shuffled.
 
         Args:
             split: ``train``, ``valid`` or ``test``; other arguments as :class:`FrameLoader`.
@@ -133,7 +138,10 @@ class Splits:
         if split not in ("train", "valid", "test"):
             raise ValueError(f"split must be train, valid or test, got {split!r}")
         frames: FrameSet = getattr(self, split)
-        return FrameLoader(frames, batch_size, shuffle, seed, self.encoder, device, drop_last)
+        make: Callable[..., FrameLoader] = FrameLoader
+        if split == "train" and shuffle and self.augmented_loader is not None:
+            make = self.augmented_loader
+        return make(frames, batch_size, shuffle, seed, self.encoder, device, drop_last)
 
 
 class FrameLoader:
@@ -180,10 +188,15 @@ class FrameLoader:
                 f"and drop_last={drop_last}"
             )
 
+    @property
+    def samples(self) -> int:
+        """Number of samples in an epoch."""
+        return len(self.frames)
+
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        samples = len(self.frames)
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+        down, up = self.samples // self.batch_size, -(-self.samples // self.batch_size)
+        return down if self.drop_last else up
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch.
@@ -194,24 +207,31 @@ class FrameLoader:
         Yields:
             float32 frames (T, B, C), contiguous, and int64 labels (B,), on the device.
         """
-        order = self.frames.index
-        if self.shuffle:
-            mixed = permutation(len(self.frames), self.seed, epoch, _ORDER)
-            order = mixed if order is None else order[mixed]
-        elif order is None:
-            order = torch.arange(len(self.frames))
-        for batch in range(len(self)):
-            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            frames = self._gather(index)
+        for batch, items in enumerate(self._order(epoch)):
+            index = items if self.frames.index is None else self.frames.index[items]
+            frames = self._time_first(self._counts(index))
             if self.encoder is not None:
                 frames = self.encoder(frames, derive_seed(self.seed, epoch, _ENCODE, batch))
             yield frames, self.frames.labels[index].to(self.device)
 
-    def _gather(self, index: Tensor) -> Tensor:
+    def _order(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the numbers of the items of each batch, int64 (B,), below ``samples``."""
+        order = torch.arange(self.samples)
+        if self.shuffle:
+            order = permutation(self.samples, self.seed, epoch, _ORDER)
+        for batch in range(len(self)):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _counts(self, index: Tensor) -> Tensor:
+        """Gather samples, uint8 (B, T, C) on the device, cut to the longest."""
         source = self.frames.frames
         counts = source.index_select(0, index.to(source.device))
         if self.frames.lengths is not None:
             counts = counts[:, : int(self.frames.lengths[index].max())]
-        counts = counts.to(self.device).transpose(0, 1)
+        return counts.to(self.device)
+
+    def _time_first(self, counts: Tensor) -> Tensor:
+        """Convert (B, T, C) to float32 (T, B, C), contiguous and scaled."""
+        counts = counts.transpose(0, 1)
         frames = torch.empty(counts.shape, device=self.device).copy_(counts)
         return frames if self.frames.scale == 1.0 else frames.mul_(self.frames.scale)

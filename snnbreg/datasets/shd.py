@@ -29,6 +29,9 @@ class SHD:
         duration_ms: length of the fixed grid; later events are dropped and counted.
         valid_fraction: part of the training recordings that is held out for validation.
         split_seed: of that choice; it does not follow the run's seed.
+        augment: ``none``, or ``delrec`` for the published augmentation of the training split:
+            three times as many samples, one copy shifted, one blended
+            (:class:`~snnbreg.datasets.augment.AugmentedLoader`).
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
 
@@ -40,6 +43,7 @@ class SHD:
     duration_ms: float = 1400.0
     valid_fraction: float = 0.2
     split_seed: int = 0
+    augment: str = "none"
     limit: int | None = None
 
     CLASSES = 20
@@ -68,4 +72,5 @@ class SHD:
             limit=self.limit,
             valid_fraction=self.valid_fraction,
             split_seed=self.split_seed,
+            augment=self.augment,
         )

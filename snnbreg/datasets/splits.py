@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from snnbreg.datasets.augment import AugmentedLoader
 from snnbreg.datasets.cache import Recordings
 from snnbreg.datasets.encoders import ImageEncoder
 from snnbreg.datasets.loader import FrameSet, Splits
@@ -107,6 +108,7 @@ def assemble(
     split_seed: int = 0,
     scale: float = 1.0,
     encoder: ImageEncoder | None = None,
+    augment: str = "none",
 ) -> Splits:
     """Make splits of binned recordings.
 
@@ -120,10 +122,13 @@ def assemble(
         split_seed: of that division.
         scale: frames are multiplied by it in a batch.
         encoder: applied to batches of images.
+        augment: ``none``, or ``delrec`` for the published augmentation of SHD.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
     """
+    if augment not in ("none", "delrec"):
+        raise ValueError(f"dataset.augment must be none or delrec, got {augment!r}")
     for part, recordings in parts.items():
         if not len(recordings.frames):
             raise ValueError(f"{name}: the {part} file holds no recordings")
@@ -142,4 +147,5 @@ def assemble(
         saturated=sum(recordings.saturated for recordings in parts.values()),
         notes=describe(parts),
         encoder=encoder,
+        augmented_loader=AugmentedLoader if augment == "delrec" else None,
     )
