@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,17 +19,10 @@ from snnbreg.training import RunFolder, summary_table
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path="configs", config_name="config")
-@build.reported
-def main(cfg: DictConfig) -> float:
-    """One run; returns the best validation accuracy, which a sweep maximises."""
-    job = HydraConfig.get()
-    run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    config, checkpoint = build.settle(cfg, run.path, job.overrides.task, sweep)
-    if sweep and run.finished():
-        log.info("%s is finished already", run.path)
-        return float(run.read_summary()["best_val_acc"] or 0.0)
-
+def train(
+    config: Mapping[str, Any], run: RunFolder, checkpoint: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train what a checked config describes into a run folder; returns the run's summary."""
     device = build.build_device(config)
     splits = build.build_splits(config)
     network = build.build_network(config, splits.channels, splits.classes, device)
@@ -36,12 +31,23 @@ def main(cfg: DictConfig) -> float:
         trainer.load_state_dict(checkpoint, str(run.path))
     with build.logging_to(config, run, trainer):
         status = trainer.fit()
-        summary = trainer.summarise(status, build.build_loader(config, splits, "test", device))
+        return trainer.summarise(status, build.build_loader(config, splits, "test", device))
 
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="config")
+@build.reported
+def main(cfg: DictConfig) -> float:
+    """One run; returns the best validation accuracy, which a sweep maximises."""
+    job = HydraConfig.get()
+    run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
+    config, checkpoint = build.settle(cfg, run.path, job.overrides.task, sweep)
+    summary = run.read_summary() if sweep and run.finished() else None
+    if summary is None:
+        summary = train(config, run, checkpoint)
     print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
-    if status == "interrupted":
+    if summary["status"] == "interrupted":
         raise KeyboardInterrupt
-    if status == "diverged" and not sweep:
+    if summary["status"] == "diverged" and not sweep:
         sys.exit(3)
     return float(summary["best_val_acc"] or 0.0)
 

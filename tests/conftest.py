@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-
-ROOT = Path(__file__).parents[1]
-
-SMALL = [
-    "dataset.limit=40", "dataset.bin_ms=50", "dataset.channels=28", "dataset.batch_size=16",
-    "dataset.epochs=3", "model.hidden=[12,10]", "model.sigma=2", "model.delay_scale=3",
-    "device=cpu",
-]  # fmt: skip
-"""Overrides that make a run of the spoken digits take a second."""
+from tests_support import COARSE, ROOT, SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -42,4 +36,35 @@ def small(composed: Callable[..., DictConfig]) -> Callable[..., dict[str, Any]]:
     """A checked config of a run that takes a second, with further overrides."""
     from snnbreg.build import check
 
-    return lambda *overrides: check(composed(*SMALL, *overrides))
+    def make(*overrides: str) -> dict[str, Any]:
+        coarse = [] if any(o.startswith("dataset=") for o in overrides) else COARSE
+        return check(composed(*SMALL, *coarse, *overrides))
+
+    return make
+
+
+@pytest.fixture
+def train() -> Callable[..., dict[str, Any]]:
+    """The function ``train`` of train.py."""
+    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.train
+
+
+@pytest.fixture
+def idx_root(tmp_path: Path) -> Path:
+    """A folder with MNIST's four files, 60 training and 20 test images of noise by class."""
+    root = tmp_path / "idx"
+    root.mkdir()
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 60), ("t10k", 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        header = np.array([0x803, count, 28, 28], ">i4").tobytes()
+        (root / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        header = np.array([0x801, count], ">i4").tobytes()
+        (root / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return root

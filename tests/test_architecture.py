@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "training": (set(), {"torch", "tqdm", "wandb"}),
     "build": (
         {"datasets", "models", "optim", "schedulers", "training"},
-        {"torch", "hydra", "omegaconf"},
+        {"torch", "hydra", "omegaconf", "yaml"},
     ),
 }
 

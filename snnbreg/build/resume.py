@@ -137,6 +137,7 @@ def settle(
     if isinstance(resume, str):
         checkpoint = load_checkpoint(resume)
         config = with_overrides(checkpoint["config"], cfg, overrides, resume)
+        run.save(run.best, _best_until(checkpoint, Path(resume).with_name("best.pt")))
     elif exists:
         checkpoint = load_checkpoint(run.last) if run.last.is_file() else None
         saved = _read_config(run.config)
@@ -151,6 +152,12 @@ def settle(
     text = OmegaConf.to_yaml(OmegaConf.create(config))
     write_atomically(run.config, lambda file: file.write(text.encode()))
     return config, checkpoint
+
+
+def _best_until(checkpoint: dict[str, Any], best: Path) -> dict[str, Any]:
+    """The best checkpoint beside one that is continued, unless it is a later one."""
+    other = load_checkpoint(best) if best.is_file() else checkpoint
+    return other if other["epoch"] <= checkpoint["epoch"] else checkpoint
 
 
 def _read_config(path: Path) -> dict[str, Any]:

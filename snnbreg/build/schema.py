@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnbreg.datasets import DATASETS
 from snnbreg.models import SpikingNetwork
-from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
 from snnbreg.schedulers.factory import CURVES
 from snnbreg.schedulers.plateau import PlateauScheduler
 from snnbreg.training import Trainer, WandbLogger
@@ -27,6 +27,7 @@ from snnbreg.training import Trainer, WandbLogger
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adabreg": AdaBreg,
     "linbreg": LinBreg,
+    "proxsgd": ProxSGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
@@ -54,9 +55,9 @@ TOP = {"seed": int, "device": str}
 def _supported(annotation: Any, default: Any) -> Any:
     """The annotation where OmegaConf can check it, else the default's type, else anything."""
     guesses = [annotation]
-    if isinstance(default, (bool, int, float, str)):
-        guesses.append(type(default))
-    elif isinstance(default, (tuple, list)) and default:
+    if isinstance(default, (int, float)) and not isinstance(default, bool):
+        guesses.append(float)  # torch: float | Tensor, with a default that may be 0
+    elif isinstance(default, tuple) and default:
         guesses.append(list[type(default[0])])  # type: ignore[misc]
     for guess in guesses:
         try:

@@ -1,0 +1,121 @@
+"""Configs: every file composes, every key is a constructor's, mistakes are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from snnbreg import build
+from snnbreg.build.schema import targets
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+Compose = Callable[..., DictConfig]
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group}={name}"
+        for group in ("dataset", "model", "optim", "scheduler", "trainer", "logger", "experiment")
+        for name in choices(group)
+    ],
+)
+def test_every_config_composes_and_passes_its_schema(composed: Compose, choice: str) -> None:
+    build.check(composed(choice))
+
+
+def test_every_target_of_a_group_has_a_config() -> None:
+    for group, names in targets().items():
+        assert set(names) - {"*"} <= set(choices(group)), group
+
+
+@pytest.mark.parametrize("dataset", choices("dataset"))
+@pytest.mark.parametrize("optim", choices("optim"))
+@pytest.mark.parametrize("scheduler", ["onecycle", "none"])
+def test_pairs_with_recipes_pass_their_schema(
+    composed: Compose, dataset: str, optim: str, scheduler: str
+) -> None:
+    build.check(composed(f"dataset={dataset}", f"optim={optim}", f"scheduler={scheduler}"))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "parameters", "settings"),
+    [
+        ("shd_adabreg", 173_844, ("shd", 150, 256, 5e-3, "adabreg")),
+        ("shd_adabreg_constant", 173_844, ("shd", 150, 256, 2e-4, "adabreg")),
+        ("shd_adam", 173_844, ("shd", 150, 256, 5e-3, "adamw")),
+        ("ssc_adabreg", 374_819, ("ssc", 100, 128, 1e-3, "adabreg")),
+        ("ssc_adabreg_constant", 374_819, ("ssc", 100, 128, 5e-4, "adabreg")),
+        ("ssc_adam", 374_819, ("ssc", 100, 128, 1e-3, "adam")),
+        ("psmnist_adabreg", 156_154, ("psmnist", 200, 256, 1e-3, "adabreg")),
+        ("psmnist_adabreg_constant", 156_154, ("psmnist", 200, 256, 1e-4, "adabreg")),
+        ("psmnist_adam", 156_154, ("psmnist", 200, 256, 1e-3, "adamw")),
+    ],
+)
+def test_experiments_are_the_published_ones(
+    composed: Compose, experiment: str, parameters: int, settings: tuple[Any, ...]
+) -> None:
+    config = build.check(composed(f"experiment={experiment}"))
+    assert settings == (
+        config["dataset"]["name"],
+        config["trainer"]["epochs"],
+        config["dataset"]["batch_size"],
+        config["optim"]["lr"],
+        config["optim"]["name"],
+    )
+    channels, classes = {"shd": (140, 20), "ssc": (140, 35), "psmnist": (1, 10)}[settings[0]]
+    network = build.build_network(config, channels, classes, torch.device("cpu"))
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    text = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
+    assert f"python train.py -m experiment={experiment}" in text.splitlines()[1]
+
+
+def test_the_command_line_wins_over_recipe_and_experiment(composed: Compose) -> None:
+    config = build.check(composed("experiment=ssc_adam", "optim.lr=0.25", "seed=9"))
+    assert config["optim"]["lr"] == 0.25
+    assert config["seed"] == 9
+
+
+def test_no_optimizer_inherits_anothers_learning_rate(composed: Compose) -> None:
+    rates = {
+        optim: build.check(composed("dataset=spoken_digits", f"optim={optim}"))["optim"]["lr"]
+        for optim in ("adam", "sgd")
+    }
+    assert rates == {"adam": 1e-3, "sgd": 1e-1}
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "message"),
+    [
+        ("optim", {"lrr": 1}, "optim.lrr is no option of optim=adabreg. Did you mean lr"),
+        ("optim", {"lr": "abc"}, "optim.lr=abc has the wrong type"),
+        ("optim", {"name": "adamm"}, "Did you mean optim.name=adam|Valid names: adabreg"),
+        ("trainer", {"epochs": 1.5}, "trainer.epochs=1.5 has the wrong type"),
+        ("scheduler", {"pct_start": None}, "scheduler.pct_start=None has the wrong type"),
+        ("dataset", {"batch_size": "x"}, "dataset.batch_size=x has the wrong type"),
+    ],
+)
+def test_a_wrong_key_or_type_is_named(
+    composed: Compose, group: str, change: dict[str, Any], message: str
+) -> None:
+    cfg = build.check(composed())
+    cfg[group] |= change
+    with pytest.raises(ValueError, match=message):
+        build.check(cfg)
+
+
+def test_a_missing_key_is_named(composed: Compose) -> None:
+    cfg = build.check(composed())
+    del cfg["optim"]["lam"]
+    with pytest.raises(ValueError, match=r"says nothing about optim\.lam"):
+        build.check(cfg)

@@ -1,0 +1,15 @@
+"""Settings that several tests share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""The repository."""
+
+SMALL = [
+    "dataset.limit=40", "dataset.batch_size=16", "dataset.epochs=3", "model.hidden=[12,10]",
+    "model.sigma=2", "model.delay_scale=3", "device=cpu",
+]  # fmt: skip
+"""Overrides that make a run take a second; of the spoken digits together with COARSE."""
+
+COARSE = ["dataset.bin_ms=50", "dataset.channels=28"]
+SMALL_DIGITS = [*SMALL, *COARSE]

@@ -1,0 +1,221 @@
+"""Whole small runs: the same again, stopped and continued, diverged, interrupted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from snnbreg import build
+from snnbreg.training import EVALUATIONS, RunFolder, Trainer, evaluate
+from snnbreg.training.run_folder import load_checkpoint
+
+Small = Callable[..., dict[str, Any]]
+Train = Callable[..., dict[str, Any]]
+
+COLUMNS = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "deployed_val_acc", "nonzero", "density", "lr", "sigma", "firing_rate", "synops", "seconds"]
+SUMMARY = ["test_acc", "test_loss", "deployed_test_acc", "best_epoch", "best_val_acc", "nonzero", "density", "parameters", "seconds", "status"]
+
+
+def rows(run: RunFolder) -> list[dict[str, str]]:
+    """The rows of metrics.csv without the times."""
+    with open(run.metrics) as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def make_trainer(config: dict[str, Any], run: RunFolder) -> Trainer:
+    device = build.build_device(config)
+    splits = build.build_splits(config)
+    network = build.build_network(config, splits.channels, splits.classes, device)
+    return build.build_trainer(config, network, splits, run, device)
+
+
+def assert_equal_states(one: Any, other: Any) -> None:
+    """Equal bit for bit, through nested containers."""
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_equal_states(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal_states(a, b)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("optim", ["adabreg", "linbreg", "adam"])
+def test_a_run_leaves_what_the_contract_names(
+    small: Small, train: Train, tmp_path: Path, optim: str
+) -> None:
+    run = RunFolder(tmp_path)
+    summary = train(small(f"optim={optim}"), run)
+    assert set(COLUMNS) <= set(rows(run)[0]) | {"seconds"}
+    assert [row["epoch"] for row in rows(run)] == ["1", "2", "3"]
+    assert summary == json.loads(run.summary.read_text())
+    assert set(SUMMARY) <= set(summary)
+    assert summary["status"] == "completed"
+    best = load_checkpoint(run.best)
+    assert best["epoch"] == summary["best_epoch"]
+    weights = [
+        value
+        for name, value in best["network"].items()
+        if name.endswith("weight") and "norm" not in name
+    ]
+    nonzero = sum(int((weight != 0).sum()) for weight in weights)
+    assert summary["nonzero"] == nonzero
+    assert summary["density"] == nonzero / sum(weight.numel() for weight in weights)
+
+
+def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
+    trainer = make_trainer(small(), RunFolder(tmp_path))
+    trainer.history = [
+        {"epoch": n, "val_acc": a, "deployed_val_acc": d}
+        for n, a, d in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.2), (4, 0.6, 0.3)]
+    ]
+    assert trainer.best is trainer.history[2]
+    trainer.select = "deployed"
+    assert trainer.best is trainer.history[0]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(
+    small: Small, train: Train, tmp_path: Path
+) -> None:
+    runs = [RunFolder(tmp_path / name) for name in ("one", "same", "other")]
+    for run, seed in zip(runs, (3, 3, 4), strict=True):
+        torch.rand(7)  # what happened before does not matter
+        train(small(f"seed={seed}"), run)
+    assert rows(runs[0]) == rows(runs[1])
+    assert rows(runs[0]) != rows(runs[2])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optim.lam=10", "scheduler.lam={name: linear, per: step, start: 10.0, end: 1.0}"),
+        ("optim=linbreg", "optim.momentum=0.9", "model.dropout=0.2", "model.norm=batch"),
+        ("optim=adam", "scheduler=plateau", "trainer.round_delays_in_place=true"),
+        ("dataset=mnist", "dataset.root=${oc.env:IDX}", "dataset.steps=4", "model.hidden=[8]"),
+    ],
+)
+def test_a_stopped_and_continued_run_equals_an_unbroken_one(
+    small: Small,
+    train: Train,
+    tmp_path: Path,
+    overrides: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    idx_root: Path,
+) -> None:
+    if "dataset=mnist" in overrides:
+        monkeypatch.setenv("IDX", str(idx_root))
+    config = small(*overrides)
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    train(config, whole)
+
+    trainer = make_trainer(config, broken)
+    epoch = trainer._epoch
+
+    def stop(number: int, bar: Any) -> None:
+        if number == 2:
+            next(iter(trainer.train.epoch(2)))
+            trainer.network.train()  # the third epoch had begun
+            raise KeyboardInterrupt
+        epoch(number, bar)
+
+    trainer._epoch = stop  # type: ignore[method-assign]
+    assert trainer.fit() == "interrupted"
+    assert len(rows(broken)) == 2
+    train(config, broken, load_checkpoint(broken.last))
+    assert rows(broken) == rows(whole)
+    assert_equal_states(load_checkpoint(broken.last), load_checkpoint(whole.last))
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_evaluation_changes_nothing(small: Small, tmp_path: Path, evaluation: str) -> None:
+    config = small("optim=adam", "model.norm=batch", "model.sigma=3.5")
+    trainer = make_trainer(config, RunFolder(tmp_path))
+    network = trainer.network
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    generator = torch.get_rng_state()
+    first = evaluate(network, trainer.valid, trainer.objective, evaluation)
+    assert_equal_states(before, network.state_dict())
+    assert torch.equal(generator, torch.get_rng_state())
+    assert all(module.training for module in network.modules())
+    assert first == evaluate(network, trainer.valid, trainer.objective, evaluation)
+
+
+def test_deployed_means_whole_delays_and_sigma_zero(small: Small, tmp_path: Path) -> None:
+    trainer = make_trainer(small("optim=adam", "model.sigma=3.5"), RunFolder(tmp_path))
+    network = trainer.network
+    deployed = evaluate(network, trainer.valid, trainer.objective, "deployed")
+    published = evaluate(network, trainer.valid, trainer.objective, "published")
+    assert deployed != published
+    network.round_delays_()
+    network.sigma = 0.0
+    assert evaluate(network, trainer.valid, trainer.objective, "published") == deployed
+
+
+def test_sigma_is_part_of_the_checkpoint(small: Small, train: Train, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    config = small("trainer.epochs=2")
+    train(config, run)
+    sigma = float(rows(run)[-1]["sigma"])
+    assert sigma == pytest.approx(2 * 0.95**50)
+    trainer = make_trainer(config, run)
+    trainer.load_state_dict(load_checkpoint(run.last))
+    assert trainer.network.sigma == pytest.approx(sigma)
+    figures = evaluate(trainer.network, trainer.valid, trainer.objective)
+    assert figures["loss"] == float(rows(run)[-1]["val_loss"])
+
+
+def test_divergence_keeps_the_last_good_checkpoint(
+    small: Small, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    from snnbreg.training import objectives
+
+    plain = objectives.sum_cross_entropy
+    calls = 0
+
+    def explode(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        loss, scores = plain(outputs, labels)
+        return (loss * math.inf if calls == 9 else loss), scores
+
+    monkeypatch.setitem(objectives.OBJECTIVES, "sum_cross_entropy", explode)
+    summary = train(small("dataset.epochs=5"), run)
+    assert summary["status"] == "diverged"
+    assert summary["epochs"] == len(rows(run)) == 1
+    state = load_checkpoint(run.last)["network"]
+    assert all(value.isfinite().all() for value in state.values())
+    assert summary["test_acc"] is not None
+
+
+def test_a_run_that_fails_at_once_has_a_summary(
+    small: Small, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    summary = train(small(), RunFolder(tmp_path))
+    assert summary["status"] == "interrupted"
+    assert summary["test_acc"] is None
+
+
+def test_gradients_are_clipped(small: Small, tmp_path: Path) -> None:
+    trainer = make_trainer(small("trainer.grad_clip=0.5"), RunFolder(tmp_path))
+    for parameter in trainer._parameters:
+        parameter.grad = torch.ones_like(parameter)
+    count = sum(p.numel() for p in trainer._parameters)
+    assert float(trainer._clip()) == pytest.approx(math.sqrt(count), rel=1e-5)
+    clipped = sum(float(p.grad.square().sum()) for p in trainer._parameters if p.grad is not None)
+    assert math.sqrt(clipped) == pytest.approx(0.5, rel=1e-4)
