@@ -19,8 +19,33 @@ from snnbreg.training.run_folder import load_checkpoint
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
 
-COLUMNS = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc", "deployed_val_acc", "nonzero", "density", "lr", "sigma", "firing_rate", "synops", "seconds"]
-SUMMARY = ["test_acc", "test_loss", "deployed_test_acc", "best_epoch", "best_val_acc", "nonzero", "density", "parameters", "seconds", "status"]
+COLUMNS = [
+    "epoch",
+    "train_loss",
+    "train_acc",
+    "val_loss",
+    "val_acc",
+    "deployed_val_acc",
+    "nonzero",
+    "density",
+    "lr",
+    "sigma",
+    "firing_rate",
+    "synops",
+    "seconds",
+]
+SUMMARY = [
+    "test_acc",
+    "test_loss",
+    "deployed_test_acc",
+    "best_epoch",
+    "best_val_acc",
+    "nonzero",
+    "density",
+    "parameters",
+    "seconds",
+    "status",
+]
 
 
 def rows(run: RunFolder) -> list[dict[str, str]]:
