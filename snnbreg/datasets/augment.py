@@ -5,7 +5,9 @@ Legend: B batch, T time bins, C channels. Frames are counts (B, T, C).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from snnbreg.datasets.loader import FrameLoader
 from snnbreg.datasets.seeds import derive_seed
 
 MAX_SHIFT = 100
+KEEP = 0.5
 COPIES = 3
 _AUGMENT = 2  # stream of random numbers; loader.py has 0 and 1
 
@@ -76,9 +79,27 @@ class AugmentedLoader(FrameLoader):
         else:
             end_a, end_b = self._used(samples, a) + delay_a, self._used(others, b) + delay_b
             steps = int(torch.maximum(end_a, end_b).max())
-        return thinned(delayed(a, delay_a, steps), generator) + thinned(
-            delayed(b, delay_b, steps), generator
-        )
+        return blended(moved(a, delay_a, steps), moved(b, delay_b, steps), generator)
+
+
+class Cells(NamedTuple):
+    """The non-zero counts of a batch.
+
+    Attributes:
+        where: int64 (n,), flat positions in (B, T, C).
+        counts: (n,), how many spikes each holds.
+        shape: (B, T, C).
+    """
+
+    where: Tensor
+    counts: Tensor
+    shape: tuple[int, int, int]
+
+    def dense(self) -> Tensor:
+        """Return the batch, (B, T, C)."""
+        frames = self.counts.new_zeros(self.shape)
+        frames.view(-1)[self.where] = self.counts
+        return frames
 
 
 def shifted(counts: Tensor, used: Tensor, generator: torch.Generator) -> Tensor:
@@ -92,17 +113,15 @@ def shifted(counts: Tensor, used: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (B, T, C).
     """
-    samples, steps, channels = counts.shape
+    samples, _, channels = counts.shape
     shift = torch.randint(
         -MAX_SHIFT,
         MAX_SHIFT + 1,
-        (samples, 1, channels),
+        (samples, channels),
         generator=generator,
         device=counts.device,
     )
-    moved = _moved(counts, shift, steps)
-    time = torch.arange(steps, device=counts.device)
-    return moved * (time < used[:, None])[:, :, None]
+    return moved(counts, shift, used).dense()
 
 
 def aligning_delays(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,25 +144,46 @@ def aligning_delays(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return (-difference).clamp(min=0), difference.clamp(min=0)
 
 
-def delayed(counts: Tensor, delay: Tensor, steps: int) -> Tensor:
-    """Delay each sample (B, T, C) by ``delay`` (B,) frames within ``steps`` frames."""
-    return _moved(counts, delay[:, None, None].expand(-1, 1, counts.shape[2]), steps)
+def moved(counts: Tensor, shift: Tensor, steps: Tensor | int) -> Cells:
+    """Move spikes in time and drop those that leave the recording.
+
+    Args:
+        counts: (B, T, C).
+        shift: frames by which each sample (B,), or each of its channels (B, C), moves.
+        steps: frames of the result, or the frames each sample may use (B,) within T.
+
+    Returns:
+        the moved spikes, in T frames or in ``steps`` where that is a number.
+    """
+    samples, had, channels = counts.shape
+    frames = steps if isinstance(steps, int) else had
+    flat = counts.reshape(-1)
+    where = flat.nonzero().view(-1)
+    row, sample = where // channels, where // (had * channels)
+    which = sample if shift.ndim == 1 else sample * channels + where % channels
+    by = shift.reshape(-1).index_select(0, which)
+    time = row - sample * had + by
+    limit = steps if isinstance(steps, int) else steps.index_select(0, sample)
+    inside = ((time >= 0) & (time < limit)).nonzero().view(-1)
+    target = where + (by + sample * (frames - had)) * channels
+    found = flat.index_select(0, where.index_select(0, inside))
+    return Cells(target.index_select(0, inside), found, (samples, frames, channels))
 
 
-def thinned(counts: Tensor, generator: torch.Generator) -> Tensor:
-    """Keep each of the counted spikes with probability 1/2; float32 of the same shape."""
-    kept = counts.float()
-    where = kept > 0
-    some = kept[where]
-    kept[where] = torch.binomial(some, torch.full_like(some, 0.5), generator=generator)
-    return kept
+def blended(a: Cells, b: Cells, generator: torch.Generator) -> Tensor:
+    """Keep each spike of two batches of one shape with probability 1/2 and add them.
 
+    Args:
+        a: one batch.
+        b: the other.
+        generator: of the choice, on their device.
 
-def _moved(counts: Tensor, shift: Tensor, steps: int) -> Tensor:
-    """Move (B, T, C) in time by ``shift`` (B, 1, C) frames into ``steps`` frames of zeros."""
-    source = torch.arange(steps, device=counts.device)[None, :, None] - shift
-    inside = (source >= 0) & (source < counts.shape[1])
-    return counts.gather(1, source.clamp(0, counts.shape[1] - 1)) * inside
+    Returns:
+        int64 counts (B, T, C).
+    """
+    spikes = torch.cat([part.where.repeat_interleave(part.counts.long()) for part in (a, b)])
+    kept = torch.rand(len(spikes), generator=generator, device=spikes.device) < KEEP
+    return spikes[kept].bincount(minlength=math.prod(a.shape)).view(a.shape)
 
 
 def _centre(counts: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from snnbreg.datasets import SHD, FrameSet
-from snnbreg.datasets.augment import AugmentedLoader, _Partners, delayed, shifted, thinned
+from snnbreg.datasets.augment import AugmentedLoader, _Partners, blended, moved, shifted
 
 from .conftest import random_recordings, write_events
 
@@ -43,20 +43,24 @@ def test_shifts_are_literal_and_stay_within_the_recording(frames: FrameSet) -> N
 
 def test_a_delay_pads_with_zeros_and_cuts_at_the_end() -> None:
     counts = torch.tensor([[[1], [2], [3]]] * 2)
-    assert delayed(counts, torch.tensor([1, 3]), 5)[..., 0].tolist() == [
+    assert moved(counts, torch.tensor([1, 3]), 5).dense()[..., 0].tolist() == [
         [0, 1, 2, 3, 0],
         [0, 0, 0, 1, 2],
     ]
 
 
-def test_thinning_keeps_half_of_the_spikes_on_average() -> None:
-    counts = torch.tensor([0, 1, 8]).repeat(1, 3000, 1).byte()
-    kept = thinned(counts, generator())
-    assert (kept <= counts).all()
+def test_blending_keeps_half_of_the_spikes_of_both_on_average() -> None:
+    a = torch.tensor([0, 1, 8, 0]).repeat(1, 3000, 1).byte()
+    b = torch.tensor([0, 0, 4, 1]).repeat(1, 3000, 1).byte()
+    still = torch.zeros(1, dtype=torch.int64)
+    kept = blended(moved(a, still, 3000), moved(b, still, 3000), generator())
+    assert kept.shape == a.shape
+    assert (kept <= a + b).all()
     assert kept[..., 0].sum() == 0
-    assert abs(float(kept[..., 1].mean()) - 0.5) < 0.04
-    assert abs(float(kept[..., 2].mean()) - 4.0) < 0.13
-    assert abs(float(kept[..., 2].var()) - 2.0) < 0.3
+    assert abs(float(kept[..., 1].float().mean()) - 0.5) < 0.04
+    assert abs(float(kept[..., 3].float().mean()) - 0.5) < 0.04
+    assert abs(float(kept[..., 2].float().mean()) - 6.0) < 0.16
+    assert abs(float(kept[..., 2].float().var()) - 3.0) < 0.4
 
 
 def test_partners_are_all_the_others_of_the_class() -> None:
