@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu_blocks import deliver, fetch, product, transpose
+from .cpu_blocks import copy, deliver, fetch, product, transpose
 from .cpu_compile import compiled
 from .cpu_lanes import LANES, load, load_as, narrow, reached, splat, store, total
 from .cpu_lif import carry_over, discharge, slope_at
@@ -69,14 +69,18 @@ def forward(
                         recurrent, i * LANES * LANES, neurons, False,
                     )  # fmt: skip
             fetch(current, t, tile * LANES, state[4])
-            _fire(t, tile, recurrent, held, lif, state, history, membrane, keep)
+            fire(t, tile, recurrent, held, lif, state, history, membrane, keep)
             deliver(state[4], out, t, tile * LANES)
         if keep:
-            counters[tile] = state[:3, :neurons]
+            for which in range(3):
+                copy(
+                    state, which * rows * LANES,
+                    counters, (tile * 3 + which) * neurons * LANES, neurons * LANES,
+                )  # fmt: skip
 
 
 @compiled
-def _fire(
+def fire(
     t: int,
     tile: int,
     recurrent: np.ndarray,
@@ -165,7 +169,11 @@ def backward(
     held = np.empty((rows, LANES), grad.dtype)
     for tile in range(tiles[0], tiles[1]):
         state = np.zeros((4, rows, LANES), grad.dtype)  # n, c, m, dI
-        state[:3, :neurons] = counters[tile]
+        for which in range(3):
+            copy(
+                counters, (tile * 3 + which) * neurons * LANES,
+                state, which * rows * LANES, neurons * LANES,
+            )  # fmt: skip
         filtered = np.zeros((2, neurons, LANES), np.float64)  # its last value and difference
         work = np.zeros((2, rows, LANES), grad.dtype)  # dS from outside, then dR; z
         if mask.size:

@@ -15,7 +15,7 @@ from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
 
 from .cpu_compile import compiled, intrinsic
-from .cpu_lanes import LANES, _data, _indices, _splat
+from .cpu_lanes import LANES, _data, _indices, _splat, load_as, store
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 
@@ -142,6 +142,14 @@ def transpose(
 
     arguments = (source, types.intp, types.intp, target, types.intp, types.intp)
     return types.none(*arguments), generate
+
+
+@compiled
+def copy(source: np.ndarray, source_at: int, target: np.ndarray, target_at: int, size: int) -> None:
+    """Copy ``size`` numbers, a multiple of LANES, between flat indices; bytes become floats."""
+    like = target.flat[0]
+    for at in range(0, size, LANES):
+        store(target, target_at + at, load_as(source, source_at + at, like))
 
 
 @compiled

@@ -11,6 +11,8 @@ import numba
 import numba.extending
 
 intrinsic: Any = numba.extending.intrinsic
+njit: Any = numba.njit
+OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
 SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 """Of all files of this folder: what one file compiles contains parts of the others."""
@@ -23,9 +25,9 @@ def compiled(function: Callable[..., Any]) -> Any:
     ``NUMBA_CACHE_DIR``); where neither can be written, every process compiles anew.
     """
     try:
-        dispatcher: Any = numba.njit(nogil=True, cache=True)(function)
+        dispatcher = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # numba found no folder it can write
-        return numba.njit(nogil=True)(function)
+        return njit(**OPTIONS)(function)
     index: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):  # numba itself looks only at the function's own file
         index._source_stamp = SOURCES.hexdigest()
