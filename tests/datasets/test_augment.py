@@ -9,7 +9,7 @@ from torch import Tensor
 from snnbreg.datasets import SHD, FrameSet
 from snnbreg.datasets.augment import AugmentedLoader, _Partners, blended, moved, shifted
 
-from .conftest import random_recordings, write_events
+from data_files import random_recordings, write_events
 
 
 def generator(seed: int = 0) -> torch.Generator:

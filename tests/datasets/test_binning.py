@@ -5,7 +5,7 @@ import pytest
 
 from snnbreg.datasets.binning import Binning, Events, coarsen, count_cells
 
-from .conftest import Recording, random_recordings
+from data_files import Recording, random_recordings
 
 
 def together(recordings: list[Recording]) -> Events:

@@ -18,7 +18,7 @@ from snnbreg.datasets import DATASETS, download
 from snnbreg.datasets.download import Archive, archives, fetch
 from snnbreg.datasets.locate import FOLDERS, data_root
 
-from .conftest import random_recordings, write_events
+from data_files import random_recordings, write_events
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 

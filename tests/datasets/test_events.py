@@ -9,7 +9,7 @@ import pytest
 
 from snnbreg.datasets.events import open_events
 
-from .conftest import random_recordings, write_events
+from data_files import random_recordings, write_events
 
 
 def read_all(path: Path, classes: int = 5) -> None:

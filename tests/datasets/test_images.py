@@ -13,7 +13,7 @@ from snnbreg.datasets.encoders import ImageEncoder
 from snnbreg.datasets.idx import read_idx
 from snnbreg.datasets.seeds import permutation
 
-from .conftest import write_cifar, write_idx
+from data_files import write_cifar, write_idx
 
 Mnist = tuple[Path, np.ndarray, np.ndarray]
 

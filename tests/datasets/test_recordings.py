@@ -13,7 +13,7 @@ import torch
 from snnbreg.datasets import NMNIST, SHD, SSC
 from snnbreg.datasets import recordings as recordings_module
 
-from .conftest import random_recordings, write_events, write_nmnist
+from data_files import random_recordings, write_events, write_nmnist
 
 
 @pytest.fixture

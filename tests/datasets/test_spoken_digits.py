@@ -12,7 +12,7 @@ import torch
 from snnbreg.datasets import Splits, SpokenDigits
 from snnbreg.datasets.pack import FILE, SPLITS, Pack, packed_recordings, read_pack, write_pack
 
-from .conftest import random_recordings, write_events
+from data_files import random_recordings, write_events
 
 EVENTS = os.environ.get("SNNBREG_SPOKEN_DIGITS")
 SIZES = (5, 3, 2)
