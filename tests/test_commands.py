@@ -120,9 +120,23 @@ def test_wandb_runs_offline_without_a_key(command: Run, tmp_path: Path) -> None:
     sweep = ["-m", *SMALL_DIGITS, f"hydra.sweep.dir={tmp_path}/sweep", "seed=0,1", "logger=wandb"]
     done = command("train.py", *sweep)
     assert done.returncode == 0, done.stderr
-    runs = list((tmp_path / "sweep").rglob("run-*.wandb"))
+    runs = sorted((tmp_path / "sweep").rglob("run-*.wandb"))
     assert len({path.name for path in runs}) == 2
     assert all(path.parent.name.startswith("offline-run") for path in runs)
+    for seed, path in enumerate(runs, 0):
+        read = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+        text = subprocess.run(read, capture_output=True, text=True, timeout=60).stdout
+        records = [json.loads(line) for line in text.splitlines()]
+        kinds = {kind: [r[kind] for r in records if kind in r] for kind in ("run", "history")}
+        (start,) = kinds["run"]
+        assert start["config"]["update"]["seed"] == seed
+        assert start["run_group"] == "sweep"
+        rows = [history["item"] for history in kinds["history"]]
+        assert [row["epoch"] for row in rows] == [1, 2, 3]
+        own = metrics(path.parents[2])[-1]
+        assert str(rows[-1]["val_loss"]) == own["val_loss"]
+        assert rows[-1]["delay/layers.0._type"] == "histogram"
+        assert 0 < rows[-1]["density/readout.linear.weight"] <= 1
 
 
 BAD: list[tuple[str, Any]] = [

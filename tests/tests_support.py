@@ -7,7 +7,8 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = [
     "dataset.limit=40", "dataset.batch_size=16", "dataset.epochs=3", "model.hidden=[12,10]",
-    "model.sigma=2", "model.delay_scale=3", "device=cpu",
+    "model.sigma=2", "model.delay_scale=3", "model.weight_init=kaiming",
+    "optim.init_density=0.8", "device=cpu",
 ]  # fmt: skip
 """Overrides that make a run take a second; of the spoken digits together with COARSE."""
 

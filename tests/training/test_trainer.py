@@ -126,7 +126,8 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("optim.lam=10", "scheduler.lam={name: linear, per: step, start: 10.0, end: 1.0}"),
+        ("optim.lr=0.02", "scheduler.lam={name: linear, per: step, start: 0.05, end: 0.01}"),
+        ("optim.lam=10", "optim.init_density=0.3"),
         ("optim=linbreg", "optim.momentum=0.9", "model.dropout=0.2", "model.norm=batch"),
         ("optim=adam", "scheduler=plateau", "trainer.round_delays_in_place=true"),
         ("dataset=mnist", "dataset.root=${oc.env:IDX}", "dataset.steps=4", "model.hidden=[8]"),
@@ -145,6 +146,8 @@ def test_a_stopped_and_continued_run_equals_an_unbroken_one(
     config = small(*overrides)
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     train(config, whole)
+    assert float(rows(whole)[-1]["firing_rate"]) > 0  # there is something to learn
+    assert rows(whole)[-1]["train_loss"] != rows(whole)[0]["train_loss"]
 
     trainer = make_trainer(config, broken)
     epoch = trainer._epoch
