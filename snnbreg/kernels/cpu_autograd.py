@@ -82,7 +82,7 @@ class Axonal(torch.autograd.Function):
         in_threads(run, tiles)
         if recorded:
             ctx.save_for_backward(weight, delay, width, mask, history, membrane, counters)
-            ctx.lif = lif
+            ctx.lif, ctx.tables = lif, (ages, kernel)
         return out
 
     @staticmethod
@@ -91,8 +91,8 @@ class Axonal(torch.autograd.Function):
         """Gradients of the tensors that went in."""
         weight, delay, width, mask, history, membrane, counters = ctx.saved_tensors
         need_weight, need_kernel = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:4])
+        ages, kernel = ctx.tables
         d, s = _plain(delay, width)
-        ages, kernel = delay_table(d, s)
         tap_ages, taps = tap_table(d, s, ages)
         held = grad.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0)
         grad_current = torch.empty(grad.shape, dtype=grad.dtype)

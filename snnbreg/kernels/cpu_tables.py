@@ -6,6 +6,8 @@ import numpy as np
 
 NEVER = np.int64(1) << 40
 """An age that no spike reaches."""
+FAR = 2.0**30
+"""Delays and half-widths are cut to this many steps, so that ages are whole numbers."""
 TAPS = 6
 """Most taps of a kernel's second difference: two at its start, peak and end."""
 
@@ -25,6 +27,7 @@ def delay_table(delay: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.nd
         (NEVER where that does not happen), int64; and (N, 7) in the type of ``delay``: change of c
         and of m at the entry, change of m at the end, s, f, 1/s^2, 2/s.
     """
+    delay, width = np.clip(delay, -FAR, FAR), np.minimum(width, delay.dtype.type(FAR))
     peak = np.floor(delay).astype(np.int64) + 1
     inexact = delay.astype(np.float64) + 1.0
     enter = _first(np.floor(inexact - width).astype(np.int64) + 1, delay, width, inside=True)
@@ -72,7 +75,8 @@ def tap_table(
     Returns:
         Ages (N, TAPS), ascending, NEVER where unused; and keep and the taps, (N, 1 + TAPS).
     """
-    delay, width = delay.astype(np.float64)[:, None], width.astype(np.float64)[:, None]
+    delay = np.clip(delay, -FAR, FAR).astype(np.float64)[:, None]
+    width = np.minimum(width, FAR).astype(np.float64)[:, None]
     enter, leave = ages[:, [0]], ages[:, [2]]
     empty = enter == NEVER
 

@@ -40,6 +40,7 @@ def test_equals_the_reference(oracles, synaptic, reset, detach, surrogate):
         {"whole": True},  # spikes exactly on corners and peaks
         {"whole": True, "reach": 1.0, "sigma": 6.0},  # cut triangles
         {"reach": 200.0},  # most delays are longer than the recording
+        {"reach": 1e30},  # beyond all whole numbers
         {"lowest": -6.0},  # negative delays lose mass
         {"lowest": -6.0, "whole": True},
         {"drive": 0.0},  # nobody fires
