@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -71,23 +70,27 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
     """
     check_engine(name)
     on_cpu = torch.device(device).type == "cpu"
-    if name == "reference" or (name == "auto" and not (on_cpu and _installed("numba"))):
+    if name == "reference" or (name == "auto" and not on_cpu):
         return functional
     if not on_cpu:
         raise ValueError(
             f"engine='cpu' cannot compute on {str(device)!r}: choose 'auto' or 'reference', or "
             "move the network to the CPU."
         )
-    if not _installed("numba"):
+    compiled = _cpu_engine()
+    if compiled is None and name == "cpu":
         raise ValueError(
-            "engine='cpu' needs numba, which is not installed: pip install numba, or choose "
+            "engine='cpu' needs numba, which cannot be imported: pip install numba, or choose "
             "'auto' or 'reference'."
         )
-    from . import cpu
-
-    return cpu
+    return compiled or functional
 
 
 @cache
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
+def _cpu_engine() -> Engine | None:
+    """The engine that numba compiles, or None where numba cannot be imported."""
+    try:
+        from . import cpu
+    except ImportError:
+        return None
+    return cpu
