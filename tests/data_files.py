@@ -75,4 +75,3 @@ def write_cifar(root: Path, images: np.ndarray, labels: np.ndarray, binary: bool
         else:
             batch = {b"data": rows, b"labels": [int(c) for c in classes]}
             (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-

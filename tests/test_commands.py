@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests_support import ROOT, SMALL_DIGITS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

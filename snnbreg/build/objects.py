@@ -87,10 +87,9 @@ def build_network(
         network = SpikingNetwork(inputs=channels, outputs=classes, **values)
     density = config["optim"]["init_density"]
     regularizer = config["optim"].get("regularizer", "none")
-    generator = torch.Generator().manual_seed(config["seed"])
     with _naming("optim"):
         for synapses in network.synapses():
-            sparsify_(synapses.weight, density, generator, regularizer)
+            sparsify_(synapses.weight, density, regularizer=regularizer)
     return network.to(device)
 
 

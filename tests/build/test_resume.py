@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from tests_support import SMALL_DIGITS
 
 from snnbreg import build
 from snnbreg.training import RunFolder
+from tests_support import SMALL_DIGITS
 
 Compose = Callable[..., DictConfig]
 Train = Callable[..., dict[str, Any]]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from data_files import random_recordings, write_events, write_idx
+
 
 @pytest.fixture(autouse=True)
 def _no_user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from data_files import random_recordings, write_events
 from snnbreg.datasets import SHD, FrameSet
 from snnbreg.datasets.augment import AugmentedLoader, _Partners, blended, moved, shifted
-
-from data_files import random_recordings, write_events
 
 
 def generator(seed: int = 0) -> torch.Generator:

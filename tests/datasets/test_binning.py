@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnbreg.datasets.binning import Binning, Events, coarsen, count_cells
-
 from data_files import Recording, random_recordings
+from snnbreg.datasets.binning import Binning, Events, coarsen, count_cells
 
 
 def together(recordings: list[Recording]) -> Events:

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
+from data_files import random_recordings, write_events
 from snnbreg.datasets import DATASETS, download
 from snnbreg.datasets.download import Archive, archives, fetch
 from snnbreg.datasets.locate import FOLDERS, data_root
-
-from data_files import random_recordings, write_events
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 

@@ -7,9 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from snnbreg.datasets.events import open_events
-
 from data_files import random_recordings, write_events
+from snnbreg.datasets.events import open_events
 
 
 def read_all(path: Path, classes: int = 5) -> None:

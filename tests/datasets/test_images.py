@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from data_files import write_cifar, write_idx
 from snnbreg.datasets import CIFAR10, DATASETS, MNIST, PSMNIST, SMNIST, RowsMNIST, Splits
 from snnbreg.datasets.encoders import ImageEncoder
 from snnbreg.datasets.idx import read_idx
 from snnbreg.datasets.seeds import permutation
-
-from data_files import write_cifar, write_idx
 
 Mnist = tuple[Path, np.ndarray, np.ndarray]
 

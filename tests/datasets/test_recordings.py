@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from data_files import random_recordings, write_events, write_nmnist
 from snnbreg.datasets import NMNIST, SHD, SSC
 from snnbreg.datasets import recordings as recordings_module
-
-from data_files import random_recordings, write_events, write_nmnist
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from data_files import random_recordings, write_events
 from snnbreg.datasets import Splits, SpokenDigits
 from snnbreg.datasets.pack import FILE, SPLITS, Pack, packed_recordings, read_pack, write_pack
-
-from data_files import random_recordings, write_events
 
 EVENTS = os.environ.get("SNNBREG_SPOKEN_DIGITS")
 SIZES = (5, 3, 2)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import random_recordings, write_cifar, write_events, write_nmnist
 
+from data_files import random_recordings, write_cifar, write_events, write_nmnist
 from snnbreg.training import RunFolder
 
 Small = Callable[..., dict[str, Any]]
