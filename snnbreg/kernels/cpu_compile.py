@@ -14,7 +14,8 @@ intrinsic: Any = numba.extending.intrinsic
 njit: Any = numba.njit
 OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
-SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("cpu*.py"))))
+FILES = sorted(Path(__file__).parent.glob("cpu*.py"))
+SOURCES = sha256(b"".join(path.read_bytes() for path in FILES))
 """Of all files of this engine: what one file compiles contains parts of the others."""
 
 
