@@ -163,11 +163,14 @@ def _correlate(sent: Tensor, spikes: Tensor, kernel: Tensor) -> Tensor:
 
 
 def check_recurrence(
-    current: Tensor, weight: Tensor, delay: Tensor, half_width: Tensor, mask: Tensor | None
+    current: Tensor,
+    weight: Tensor,
+    delay: Tensor,
+    half_width: Tensor,
+    mask: Tensor | None,
+    finite: bool = True,
 ) -> None:
     """Refuse arguments of ``delayed_recurrence`` that cannot be right, for every engine alike.
-
-    Reads one value from the device.
 
     Args:
         current: (T, B, N).
@@ -175,6 +178,8 @@ def check_recurrence(
         delay: (N,) or (N, N).
         half_width: scalar or (N,).
         mask: (B, N) or None.
+        finite: whether to look for NaN and infinite values too, which reads one value from the
+            device and so waits for it.
 
     Raises:
         ValueError: naming what was found and what was expected.
@@ -186,6 +191,8 @@ def check_recurrence(
     _check_like(current, "half_width", half_width, (), (neurons,))
     if mask is not None:
         _check_like(current, "mask", mask, tuple(current.shape[1:]))
+    if not finite:
+        return
     sums = torch.stack([tensor.detach().sum() for tensor in (weight, delay, half_width)])
     if not bool(sums.isfinite().all()):
         raise ValueError(
