@@ -30,7 +30,7 @@ class Engine(Protocol):
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
 
 
-ENGINES = ("auto", "reference", "cpu")
+ENGINES = ("auto", "reference", "cpu", "triton")
 """The names a layer's ``engine`` may have."""
 
 
@@ -53,8 +53,9 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
 
     Args:
         name: ``"reference"`` is the readable form in ``snnbreg.functional``; ``"cpu"`` is compiled
-            by numba, which is imported only then; ``"auto"`` takes the fastest there is for the
-            device.
+            by numba and ``"triton"``, for GPUs, by Triton, which are imported only then; ``"auto"``
+            takes ``"cpu"`` on the CPU, and elsewhere the reference: ``"triton"`` is asked for by
+            name, since it has been tested in Triton's interpreter only.
         device: where the tensors are.
 
     Returns:
@@ -68,7 +69,8 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
         >>> get_engine("reference").__name__
         'snnbreg.functional'
     """
-    check_engine(name)
+    if check_engine(name) == "triton":
+        return _gpu_engine(torch.device(device))
     on_cpu = torch.device(device).type == "cpu"
     if name == "reference" or (name == "auto" and not on_cpu):
         return functional
@@ -94,3 +96,20 @@ def _cpu_engine() -> Engine | None:
     except ImportError:
         return None
     return cpu
+
+
+def _gpu_engine(device: torch.device) -> Engine:
+    """The engine that Triton compiles."""
+    try:
+        from . import gpu
+    except ImportError as error:
+        raise ValueError(
+            "engine='triton' needs Triton, which cannot be imported: pip install triton (on "
+            "Linux), or choose 'auto' or 'reference'."
+        ) from error
+    if device.type != ("cpu" if gpu.INTERPRETED else "cuda"):
+        raise ValueError(
+            f"engine='triton' cannot compute on {str(device)!r}: choose 'auto' or 'reference', or "
+            "move the network to a GPU."
+        )
+    return gpu
