@@ -13,6 +13,7 @@ from snnbreg.build.objects import (
 )
 from snnbreg.build.resume import settle
 from snnbreg.build.schema import check
+from snnbreg.build.sweeps import code_version, run_name
 
 __all__ = [
     "build_device",
@@ -23,9 +24,11 @@ __all__ = [
     "build_splits",
     "build_trainer",
     "check",
+    "code_version",
     "explain",
     "logging_to",
     "reported",
     "run",
+    "run_name",
     "settle",
 ]

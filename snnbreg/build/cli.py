@@ -9,10 +9,15 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import ConfigCompositionException, HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 log = logging.getLogger(__name__)
@@ -57,6 +62,43 @@ def reported(task: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+class FailedJobs(Callback):
+    """Hydra's callback that notes a failed job in its folder, ``failed.txt``, for the sweep's end.
+
+    The note works wherever the job ran: in this process, another one or on another machine.
+    """
+
+    sweep: Path | None = None
+    before: Mapping[Path, int] = {}
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember where the sweep's jobs will be, and the notes that are there already."""
+        FailedJobs.sweep = Path(config.hydra.sweep.dir)
+        FailedJobs.before = _notes(FailedJobs.sweep)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Write the note, or delete the one of an earlier failure."""
+        note = Path(config.hydra.runtime.output_dir) / "failed.txt"
+        note.unlink(missing_ok=True)
+        if job_return.status == JobStatus.FAILED:
+            error = job_return._return_value
+            where = "".join(traceback.format_exception(error))
+            note.write_text(f"{type(error).__name__}: {explain(error)}\n\n{where}")
+
+
+def failed_jobs() -> dict[Path, str]:
+    """The folders in which jobs of this process's sweep failed, with the reasons."""
+    if FailedJobs.sweep is None:
+        return {}
+    notes = _notes(FailedJobs.sweep)
+    new = [path for path, time in notes.items() if FailedJobs.before.get(path) != time]
+    return {path.parent: path.read_text().split("\n", 1)[0] for path in new}
+
+
+def _notes(sweep: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in sorted(sweep.glob("*/failed.txt"))}
+
+
 def _terminate(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt(f"signal {signum}")
 
@@ -83,3 +125,9 @@ def run(main: Callable[[], Any]) -> None:
             )
             print(text, file=sys.stderr)
         sys.exit(1)
+    finally:
+        failed = failed_jobs()
+        if failed:
+            print(f"{len(failed)} failed:", file=sys.stderr)
+        for folder, reason in failed.items():
+            print(f"  {folder}: {reason}", file=sys.stderr)

@@ -1,0 +1,126 @@
+"""The study of the LBI paper: run what is missing of it, then draw a figure or a table.
+
+    python scripts/reproduce.py figure1|...|figure5|table1|table2|all [--dataset spoken_digits]
+
+The paper is silent on the values of lambda, on which checkpoint is tested and on the start. Here:
+lambda from 0 (which is Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with
+the best validation accuracy of each seed, lambda by the mean of that; density at that checkpoint.
+Kill it at any time: the same command runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from snnbreg import build
+from snnbreg.build.parallel import Run, Study
+
+ROOT = Path(__file__).resolve().parents[1]
+LAMBDAS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
+ONECYCLE, CONSTANT = "onecycle", "none"
+# Which schedules a target needs; table 1 describes networks.
+TARGETS: dict[str, tuple[str, ...]] = {
+    "figure1": (ONECYCLE,),
+    "figure2": (ONECYCLE,),
+    "figure3": (ONECYCLE,),
+    "figure4": (CONSTANT,),
+    "figure5": (CONSTANT,),
+    "table1": (),
+    "table2": (ONECYCLE, CONSTANT),
+    "all": (ONECYCLE, CONSTANT),
+}
+
+
+def overrides_of(dataset: str, optimizer: str, schedule: str) -> list[str]:
+    """The study's settings: an experiment of configs/experiment, else the data set's own.
+
+    Args:
+        dataset: name in configs/dataset.
+        optimizer: ``adabreg`` or ``adam``.
+        schedule: ``onecycle`` or ``none``.
+    """
+    name = f"{dataset}_{optimizer}{'_constant' if schedule == CONSTANT else ''}"
+    if (ROOT / "configs" / "experiment" / f"{name}.yaml").is_file():
+        return [f"experiment={name}"]
+    return [
+        f"dataset={dataset}",
+        f"optim={optimizer}",
+        f"scheduler={schedule}",
+        "optim.init_density=1.0",
+    ]
+
+
+def study(arguments: argparse.Namespace) -> list[Run]:
+    """The runs that a target needs, baselines first, then seed by seed."""
+    common = [f"dataset.epochs={arguments.epochs}"] if arguments.epochs else []
+    if arguments.root:
+        common.append(f"dataset.root='{Path(arguments.root).resolve()}'")
+    common += arguments.overrides
+    runs = []
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        for seed in arguments.seeds:
+            for schedule in TARGETS[arguments.target]:
+                baseline = overrides_of(arguments.dataset, "adam", schedule)
+                bregman = overrides_of(arguments.dataset, "adabreg", schedule)
+                grid = [[*bregman, f"optim.lam={lam:g}"] for lam in arguments.lambdas]
+                for settings in [baseline, *grid]:
+                    runs.append(_run(arguments.runs, [*settings, f"seed={seed}"], common))
+    return runs
+
+
+def _run(folder: Path, settings: list[str], common: list[str]) -> Run:
+    config = build.check(compose("config", [*settings, *common]))
+    found = folder / build.run_name(config, settings)
+    return Run(" ".join(settings), found, [*settings, *common], config["trainer"]["epochs"])
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(entry) for entry in text.split(",")]
+
+
+def _parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    title, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("target", choices=list(TARGETS))
+    add("overrides", nargs="*", help="further key=value for every run, such as device=cuda")
+    add("--dataset", default="spoken_digits", help="any of configs/dataset (%(default)s)")
+    add("--root", help="folder of the data set's files (dataset.root)")
+    add("--seeds", type=lambda text: [int(entry) for entry in text.split(",")], default=[0, 1, 2])
+    add("--lambdas", type=_numbers, default=list(LAMBDAS), help="the grid, separated by commas")
+    add("--epochs", type=int, help="instead of the data set's own number")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (%(default)s)")
+    add("--runs", type=Path, help="folder of the runs (outputs/study/DATASET)")
+    add("--output", type=Path, help="folder of figures and tables (outputs/figures/DATASET)")
+    add("--dry-run", action="store_true", help="list the runs and what is done of them")
+    parsed = parser.parse_args(arguments)
+    parsed.runs = (parsed.runs or ROOT / "outputs" / "study" / parsed.dataset).resolve()
+    parsed.output = (parsed.output or ROOT / "outputs" / "figures" / parsed.dataset).resolve()
+    return parsed
+
+
+def main() -> None:
+    """Run, then draw."""
+    arguments: Any = _parse()
+    runs = study(arguments)
+    if arguments.dry_run:
+        for run in runs:
+            print(f"{run.done():4d}/{run.epochs}  {run.folder}")
+        return
+    failed = Study(runs, [sys.executable, str(ROOT / "train.py")], arguments.jobs).fit()
+    for name, reason in failed.items():
+        print(f"Failed: {name}: {reason}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    build.run(main)

@@ -1,0 +1,113 @@
+"""The folders of a sweep's jobs: named by what the job is and by the code that runs it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import snnbreg
+from snnbreg.build.schema import check
+
+ROOMS = ("functional", "kernels", "models", "optim", "schedulers", "datasets", "training", "build")
+# Files of these rooms that start runs or talk about them, and cannot change what a run computes.
+ASIDE = {"build/cli.py", "build/parallel.py", "build/sweeps.py", "training/loggers.py"}
+# Keys that change neither a result nor where it is computed from.
+MOOT = {
+    "dataset.cache", "trainer.resume", "trainer.progress", "trainer.threads", "logger",
+}  # fmt: skip
+LONGEST = 120
+"""Characters of a folder's readable part; file systems allow 255 bytes, some 143."""
+
+
+def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
+    """The name of a run's folder: readable, and another one for every other run or code.
+
+    It consists of the overrides, a hash of the config without what cannot matter (logger,
+    progress, threads, cache), and the :func:`code_version`, as in
+    ``optim.lam-0.1__seed-0__8e1f2a7c-4b6d90``, which needs no quotes on a command line.
+
+    Args:
+        config: a checked config.
+        overrides: ``key=value`` as typed; for the readable part alone.
+    """
+    kept = {
+        f"{group}.{key}": value
+        for group, values in config.items()
+        for key, value in (values.items() if isinstance(values, Mapping) else [("", values)])
+        if not {group, f"{group}.{key}"} & MOOT
+    }
+    return f"{_readable(overrides)}__{_hash(kept)}-{code_version()}"
+
+
+def _readable(overrides: Iterable[str]) -> str:
+    pairs = [override.lstrip("+~").split("=", 1) for override in overrides]
+    shown = sorted(
+        "-".join(pair)
+        for pair in pairs
+        if not {pair[0], pair[0].partition(".")[0]} & MOOT and not pair[0].startswith("hydra")
+    )
+    text = "__".join(re.sub(r"[^A-Za-z0-9.+-]+", "_", entry).strip("_") for entry in shown)
+    return text[:LONGEST] or "default"
+
+
+def _hash(values: Any) -> str:
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@functools.cache
+def code_version(package: Path | None = None) -> str:
+    """A hash of the package's code that a run's result depends on.
+
+    Comments, docstrings and layout do not count; another Python version may give another hash.
+
+    Args:
+        package: the package's folder; by default the one that is running.
+    """
+    package = package or Path(snnbreg.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        if name in ASIDE:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [entry for entry in body if not _is_text(entry)]  # type: ignore[attr-defined]
+        digest.update(f"{name}:{ast.dump(tree)}".encode())
+    return digest.hexdigest()[:6]
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether a statement is a string that nobody uses, such as a docstring."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _sweep_folder(*, _root_: DictConfig) -> str:
+    """``${snnbreg.run_name:}``: the folder of a sweep's job, from the job's whole config.
+
+    A config that is wrong gets a folder too, in which its job then fails with a clear message.
+    """
+    overrides = [str(entry) for entry in OmegaConf.select(_root_, "hydra.overrides.task")]
+    plain: Any = OmegaConf.to_container(_root_, resolve=False)
+    del plain["hydra"]
+    try:
+        return run_name(check(plain), overrides)
+    except ValueError:
+        return f"{_readable(overrides)}__{_hash(sorted(overrides))}-invalid"
+
+
+OmegaConf.register_new_resolver("snnbreg.run_name", _sweep_folder, replace=True)
