@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from snnbreg import build
-from snnbreg.training import RunFolder, summary_table
+from snnbreg.training import RunFolder, summarise, summary_table
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def train(
         trainer.load_state_dict(checkpoint, str(run.path))
     with build.logging_to(config, run, trainer):
         status = trainer.fit()
-        return trainer.summarise(status, build.build_loader(config, splits, "test", device))
+        return summarise(trainer, status, build.build_loader(config, splits, "test", device))
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")

@@ -9,7 +9,8 @@ from snnbreg.training.evaluation import EVALUATIONS, evaluate
 from snnbreg.training.loggers import Logger, WandbLogger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import OBJECTIVES, Objective
-from snnbreg.training.run_folder import RunFolder, summary_table
+from snnbreg.training.run_folder import RunFolder
+from snnbreg.training.summary import summarise, summary_table
 from snnbreg.training.trainer import Trainer
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Trainer",
     "WandbLogger",
     "evaluate",
+    "summarise",
     "summary_table",
 ]

@@ -128,27 +128,3 @@ def load_network(network: Network, state: Mapping[str, torch.Tensor], source: st
             "Build the network with the model and dataset settings of that run's config.yaml"
         )
     network.load_state_dict(state)
-
-
-def summary_table(summary: Mapping[str, Any]) -> str:
-    """The summary as the short table a run ends with.
-
-    Example:
-        >>> print(summary_table({"status": "interrupted"}))
-        interrupted before the end of the first epoch
-    """
-    if summary.get("best_epoch") is None:
-        return f"{summary['status']} before the end of the first epoch"
-    weights = f"{summary['nonzero']:,} ({summary['density']:.1%} of the weights)"
-    rows = [
-        ("status", summary["status"]),
-        ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}"),
-        ("validation accuracy", f"{summary['best_val_acc']:.4f}"),
-        ("test accuracy", f"{summary['test_acc']:.4f}"),
-        ("test accuracy, deployed", f"{summary['deployed_test_acc']:.4f}"),
-        ("test loss", f"{summary['test_loss']:.4f}"),
-        ("non-zero weights", weights),
-        ("seconds", f"{summary['seconds']:.1f}"),
-    ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)

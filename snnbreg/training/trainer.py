@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,12 +14,12 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from snnbreg.training.activity import Activity
-from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
+from snnbreg.training.evaluation import EVALUATIONS, Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
-from snnbreg.training.run_folder import RunFolder, load_checkpoint, load_network
+from snnbreg.training.rows import settings_row, validation_row
+from snnbreg.training.run_folder import RunFolder, load_network
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +152,13 @@ class Trainer:
         torch.manual_seed((self.seed << 20) + epoch + 1)
         if self.sigma is not None:
             self.network.sigma = self.sigma(epoch)
-        settings = self._settings()
+        settings = settings_row(self.network, self.optimizers["weights"])
         bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
         row: dict[str, Any] = {"epoch": epoch + 1, **self._train_epoch(epoch, bar)}
         if self.round_delays_in_place:
             self.network.round_delays_()
             self._resync_delays()
-        row |= self._validate()
+        row |= validation_row(self.network, self.valid, self.objective)
         self._check(row["val_loss"])
         row |= settings
         for scheduler in self.schedulers:
@@ -235,41 +235,6 @@ class Trainer:
 
     # -- measuring and recording -------------------------------------------------------------
 
-    def _validate(self) -> dict[str, Any]:
-        activity = Activity()
-        published = evaluate(self.network, self.valid, self.objective, "published", activity)
-        deployed = published
-        if self.network.delays():
-            deployed = evaluate(self.network, self.valid, self.objective, "deployed")
-        layers = {
-            s.name: int(torch.count_nonzero(s.weight.detach())) for s in self.network.synapses()
-        }
-        weights = sum(s.weight.numel() for s in self.network.synapses())
-        return {
-            "val_loss": published["loss"],
-            "val_acc": published["acc"],
-            "deployed_val_loss": deployed["loss"],
-            "deployed_val_acc": deployed["acc"],
-            "nonzero": sum(layers.values()),
-            "density": sum(layers.values()) / weights,
-            **activity.summary(self.network),
-            "layers": layers,
-        }
-
-    def _settings(self) -> dict[str, float]:
-        """Learning rate and lambda of the weight matrices, and sigma, as the epoch starts."""
-        first = next(iter(self.network.synapses())).weight
-        group = next(
-            group
-            for group in self.optimizers["weights"].param_groups
-            if any(p is first for p in group["params"])
-        )
-        return {
-            "lr": float(group["lr"]),
-            "lam": float(group.get("lam", 0.0)),
-            "sigma": float(self.network.sigma),
-        }
-
     @property
     def best(self) -> dict[str, Any] | None:
         """The row with the best validation accuracy, the last one among equals."""
@@ -331,41 +296,3 @@ class Trainer:
         for scheduler, scheduler_state in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(scheduler_state)
         self.history = [dict(row) for row in state["history"]]
-
-    def summarise(self, status: str, test: Loader | None) -> dict[str, Any]:
-        """Evaluate the best checkpoint, write ``summary.json`` and tell the loggers.
-
-        The network holds the best checkpoint's state afterwards.
-
-        Args:
-            status: what :meth:`fit` returned.
-            test: test batches, or None to leave the test out.
-
-        Returns:
-            The summary; figures that were not reached (no epoch finished) are None.
-        """
-        best = self.best or {}
-        summary: dict[str, Any] = {
-            "status": status,
-            "best_epoch": best.get("epoch"),
-            "best_val_acc": best.get("val_acc"),
-            "best_deployed_val_acc": best.get("deployed_val_acc"),
-            "select": self.select,
-        }
-        results: Iterable[tuple[str, str]] = (("", "published"), ("deployed_", "deployed"))
-        if best and test is not None:
-            load_network(self.network, load_checkpoint(self.run.best)["network"], "best.pt")
-            for prefix, evaluation in results:
-                figures = evaluate(self.network, test, self.objective, evaluation)
-                summary[f"{prefix}test_acc"] = figures["acc"]
-                summary[f"{prefix}test_loss"] = figures["loss"]
-        else:
-            summary |= {f"{p}test_{k}": None for p, _ in results for k in ("acc", "loss")}
-        summary |= {key: best.get(key) for key in ("nonzero", "density", "synops", "firing_rate")}
-        summary["parameters"] = sum(p.numel() for p in self._parameters)
-        summary["epochs"] = len(self.history)
-        summary["seconds"] = round(sum(row["seconds"] for row in self.history), 3)
-        self.run.write_summary(summary)
-        for logger in self.loggers:
-            logger.finish(summary)
-        return summary

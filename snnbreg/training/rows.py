@@ -1,0 +1,59 @@
+"""What one epoch's row of ``metrics.csv`` says about the network and its optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from snnbreg.training.activity import Activity
+from snnbreg.training.evaluation import Loader, evaluate
+from snnbreg.training.network import Network
+from snnbreg.training.objectives import Objective
+
+
+def validation_row(network: Network, loader: Loader, objective: Objective) -> dict[str, Any]:
+    """Both evaluations, the non-zero weights, and what the spikes cost.
+
+    Args:
+        network: unchanged afterwards.
+        loader: validation batches.
+        objective: gives loss and scores of a batch.
+
+    Returns:
+        ``val_loss``, ``val_acc`` (published), ``deployed_val_loss``, ``deployed_val_acc``,
+        ``nonzero`` and ``density`` of all weight matrices, the figures of
+        :meth:`Activity.summary`, and ``layers``: non-zero weights by weight matrix.
+    """
+    activity = Activity()
+    published = evaluate(network, loader, objective, "published", activity)
+    deployed = evaluate(network, loader, objective, "deployed") if network.delays() else published
+    layers = {s.name: int(torch.count_nonzero(s.weight.detach())) for s in network.synapses()}
+    weights = sum(s.weight.numel() for s in network.synapses())
+    return {
+        "val_loss": published["loss"],
+        "val_acc": published["acc"],
+        "deployed_val_loss": deployed["loss"],
+        "deployed_val_acc": deployed["acc"],
+        "nonzero": sum(layers.values()),
+        "density": sum(layers.values()) / weights,
+        **activity.summary(network),
+        "layers": layers,
+    }
+
+
+def settings_row(network: Network, optimizer: Optimizer) -> dict[str, float]:
+    """Learning rate and lambda of the weight matrices, and sigma, as they stand.
+
+    Args:
+        network: its first weight matrix says which parameter group is meant.
+        optimizer: of the weights.
+    """
+    first = network.synapses()[0].weight
+    group = next(g for g in optimizer.param_groups if any(p is first for p in g["params"]))
+    return {
+        "lr": float(group["lr"]),
+        "lam": float(group.get("lam", 0.0)),
+        "sigma": float(network.sigma),
+    }
