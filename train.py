@@ -24,7 +24,7 @@ def train(
 ) -> dict[str, Any]:
     """Train what a checked config describes into a run folder; returns the run's summary."""
     device = build.build_device(config)
-    splits = build.build_splits(config)
+    splits = build.build_splits(config, device)
     network = build.build_network(config, splits.channels, splits.classes, device)
     trainer = build.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:

@@ -47,7 +47,7 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
     checkpoint = load_checkpoint(path)
     config = build.check(OmegaConf.merge(checkpoint["config"], given))
     device = build.build_device(config)
-    splits = build.build_splits(config)
+    splits = build.build_splits(config, device)
     network = build.build_network(config, splits.channels, splits.classes, device)
     load_network(network, checkpoint["network"], str(path))
     loader = build.build_loader(config, splits, own["split"], device)

@@ -22,6 +22,7 @@ from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer, 
 log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+CPU = torch.device("cpu")
 
 
 def _arguments(config: Config, group: str) -> dict[str, Any]:
@@ -56,8 +57,11 @@ def build_device(config: Config) -> torch.device:
     return device
 
 
-def build_splits(config: Config) -> Splits:
-    """Load (at first: bin) the recordings; says what there is to know about them."""
+def build_splits(config: Config, device: torch.device = CPU) -> Splits:
+    """Load (at first: bin) the recordings; says what there is to know about them.
+
+    On a GPU the frames move there once, if they take less than half of its free memory.
+    """
     with _naming("dataset"):
         splits = DATASETS[config["dataset"]["name"]](**_arguments(config, "dataset")).load()
     for note in splits.notes:
@@ -67,6 +71,8 @@ def build_splits(config: Config) -> Splits:
         splits.name, len(splits.train), len(splits.valid), len(splits.test),
         splits.steps, splits.channels, splits.classes,
     )  # fmt: skip
+    if device.type == "cuda" and splits.nbytes() < torch.cuda.mem_get_info(device)[0] / 2:
+        return splits.to(device)
     return splits
 
 

@@ -111,6 +111,23 @@ class Splits:
     encoder: Encoder | None = None
     augmented_loader: Callable[..., FrameLoader] | None = None
 
+    def nbytes(self) -> int:
+        """Bytes of all frames; splits that share frames count once."""
+        frames = {s.frames.data_ptr(): s.frames for s in (self.train, self.valid, self.test)}
+        return sum(tensor.nbytes for tensor in frames.values())
+
+    def to(self, device: torch.device | str) -> Splits:
+        """Return the data set with its frames on a device; splits that share frames still do."""
+        moved: dict[int, Tensor] = {}
+
+        def move(split: FrameSet) -> FrameSet:
+            place = split.frames.data_ptr()
+            if place not in moved:
+                moved[place] = split.frames.to(device)
+            return replace(split, frames=moved[place])
+
+        return replace(self, train=move(self.train), valid=move(self.valid), test=move(self.test))
+
     def loader(
         self,
         split: str,
@@ -228,7 +245,9 @@ class FrameLoader:
         counts = source.index_select(0, index.to(source.device))
         if self.frames.lengths is not None:
             counts = counts[:, : int(self.frames.lengths[index].max())]
-        return counts.to(self.device)
+        if self.device.type == "cuda" and counts.device.type == "cpu":
+            counts = counts.pin_memory()  # so that the copy does not wait for the device
+        return counts.to(self.device, non_blocking=True)
 
     def _time_first(self, counts: Tensor) -> Tensor:
         """Convert (B, T, C) to float32 (T, B, C), contiguous and scaled."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnbreg.datasets.loader import FrameLoader, FrameSet
+from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
 from snnbreg.datasets.seeds import permutation
 from snnbreg.datasets.splits import limited, split_validation
 
@@ -164,3 +164,15 @@ def test_a_limit_keeps_a_fixed_choice_in_order(frames: FrameSet) -> None:
     assert limited(frames, None) is limited(frames, 23) is frames
     with pytest.raises(ValueError, match=r"dataset\.limit must be 1 or more.*got 0"):
         limited(frames, 0)
+
+
+def test_a_data_set_moves_as_a_whole_and_shared_frames_stay_shared() -> None:
+    frames = FrameSet(torch.ones(6, 2, 3, dtype=torch.uint8), torch.arange(6))
+    other = FrameSet(torch.ones(2, 2, 3, dtype=torch.uint8), torch.arange(2))
+    first, second = frames.subset(torch.arange(4)), frames.subset(torch.tensor([4, 5]))
+    splits = Splits("some", first, second, other, channels=3, classes=6, steps=2)
+    assert splits.nbytes() == 8 * 2 * 3
+    moved = splits.to("meta")
+    assert moved.train.frames.device.type == moved.test.frames.device.type == "meta"
+    assert moved.train.frames is moved.valid.frames
+    assert moved.train.index is first.index
