@@ -23,8 +23,9 @@ ASIDE = {"build/cli.py", "build/parallel.py", "build/sweeps.py", "training/logge
 MOOT = {
     "dataset.cache", "trainer.resume", "trainer.progress", "trainer.threads", "logger",
 }  # fmt: skip
-LONGEST = 120
-"""Characters of a folder's readable part; file systems allow 255 bytes, some 143."""
+FIRST = ("experiment", "optim", "scheduler", "seed")  # most often what a sweep varies
+LONGEST = 200
+"""Characters of a folder's readable part; most file systems allow names of 255 bytes."""
 
 
 def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
@@ -49,12 +50,14 @@ def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
 
 def _readable(overrides: Iterable[str]) -> str:
     pairs = [override.lstrip("+~").split("=", 1) for override in overrides]
-    shown = sorted(
-        "-".join(pair)
-        for pair in pairs
-        if not {pair[0], pair[0].partition(".")[0]} & MOOT and not pair[0].startswith("hydra")
-    )
-    text = "__".join(re.sub(r"[^A-Za-z0-9.+-]+", "_", entry).strip("_") for entry in shown)
+    shown = []
+    for key, *value in pairs:
+        group = key.partition(".")[0]
+        if not {key, group} & MOOT:
+            place = FIRST.index(group) if group in FIRST else len(FIRST)
+            shown.append((place, "-".join([key, *value])))
+    entries = [re.sub(r"[^A-Za-z0-9.+-]+", "_", entry).strip("_") for _, entry in sorted(shown)]
+    text = "__".join(entries)
     return text[:LONGEST] or "default"
 
 
