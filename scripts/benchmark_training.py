@@ -1,0 +1,150 @@
+"""Time what surrounds the recurrent layer: optimizer steps, and whole epochs of the networks.
+
+    python scripts/benchmark_training.py [--device cpu] [--engine auto]
+
+Optimizers: a step on the SSC network's parameters, against torch's Adam, in turn in one process.
+Epochs: forward, backward and step over random frames of a data set's size, with its own network,
+batch size and AdaBreg; long ones are measured over ten batches and scaled up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from snnbreg import build
+from snnbreg.datasets import FrameSet, Splits
+from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.training import RunFolder, Trainer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from benchmark import clock, machine, table  # the other benchmark's clock and table
+
+# samples, T, C, K of the training sets
+SIZES = {
+    "spoken_digits": (2_100, 100, 140, 10),
+    "shd": (6_525, 100, 140, 20),
+    "ssc": (75_466, 250, 140, 35),
+    "rows_mnist": (54_000, 28, 28, 10),
+    "psmnist": (49_800, 784, 1, 10),
+}
+MOST_BATCHES = 30
+
+
+def config_of(dataset: str, *overrides: str) -> dict[str, Any]:
+    """The checked config of a data set with AdaBreg."""
+    with initialize_config_dir(
+        str(Path(__file__).resolve().parents[1] / "configs"), version_base="1.3"
+    ):
+        return build.check(compose("config", [f"dataset={dataset}", *overrides]))
+
+
+def optimizer_steps(device: str, rounds: int = 60) -> list[list[Any]]:
+    """Median milliseconds of a step of each optimizer, and the median of the ratios to Adam."""
+    network = build.build_network(config_of("ssc"), 140, 35, torch.device(device))
+    made = {
+        "torch Adam (foreach)": lambda p: torch.optim.Adam(p, lr=1e-3, foreach=True),
+        "AdaBreg, l1": lambda p: AdaBreg(p, lr=1e-3, lam=0.1),
+        "LinBreg, l1": lambda p: LinBreg(p, lr=1e-1, lam=0.1),
+        "LinBreg, l1, momentum": lambda p: LinBreg(p, lr=1e-1, lam=0.1, momentum=0.9),
+    }
+    optimizers = {}
+    for name, make in made.items():
+        copies = [torch.nn.Parameter(p.detach().clone()) for p in network.parameters()]
+        matrices = [p for p in copies if p.ndim == 2]
+        for p in copies:
+            p.grad = torch.randn_like(p)
+        plain = [p for p in copies if p.ndim != 2]
+        regularizer = {} if "Adam" in name else {"regularizer": "none"}
+        optimizers[name] = make([{"params": matrices}, {"params": plain, **regularizer}])
+    times: dict[str, list[float]] = {name: [] for name in made}
+    for _ in range(rounds):
+        for name, optimizer in optimizers.items():
+            seconds, _ = clock(lambda: optimizer.step() or torch.empty(0), device)  # noqa: B023
+            times[name].append(1e3 * seconds)
+    adam = times["torch Adam (foreach)"]
+    return [
+        [
+            name,
+            statistics.median(found),
+            statistics.median(x / y for x, y in zip(found, adam, strict=True)),
+        ]
+        for name, found in times.items()
+    ]
+
+
+def epoch(dataset: str, engine: str, device: torch.device) -> list[Any]:
+    """Samples, batches, seconds per batch and per epoch of one data set's network."""
+    samples, steps, channels, classes = SIZES[dataset]
+    overrides = [] if dataset in ("mnist",) else [f"model.engine={engine}"]
+    config = config_of(dataset, *overrides)
+    size = config["dataset"]["batch_size"]
+    batches = -(-samples // size)
+    shown = min(batches, MOST_BATCHES if steps * size * 256 < 1e7 else 4)
+    generator = torch.Generator().manual_seed(0)
+    count = min(samples, shown * size)
+    rate = torch.full((count, steps, channels), 0.15)
+    frames = torch.poisson(rate, generator=generator).to(torch.uint8)
+    split = FrameSet(frames, torch.randint(classes, (count,), generator=generator))
+    splits = Splits(dataset, split, split, split, channels, classes, steps)
+    network = build.build_network(config, channels, classes, device)
+    trainer = build.build_trainer(config, network, splits, RunFolder("unused"), device)
+    times = list(_batches(trainer))[1:]
+    seconds = statistics.median(times)
+    return [dataset, samples, steps, size, seconds, seconds * batches]
+
+
+def _batches(trainer: Trainer) -> Iterator[float]:
+    """Seconds of each batch, data and step included."""
+    network, objective = trainer.network, trainer.objective
+    network.train()
+
+    def step(frames: Tensor, labels: Tensor) -> Tensor:
+        loss, _ = objective(network(frames), labels)
+        for optimizer in trainer.optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in trainer.optimizers.values():
+            optimizer.step()
+        return loss
+
+    start = time.perf_counter()
+    for number in range(2):
+        for frames, labels in trainer.train.epoch(number):
+            step(frames, labels).item()
+            now = time.perf_counter()
+            yield now - start
+            start = now
+
+
+def main() -> None:
+    """Read the command line and print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--engine", default="auto", help="auto, reference, cpu, triton")
+    parser.add_argument("--datasets", nargs="*", default=list(SIZES), choices=list(SIZES))
+    options = parser.parse_args()
+    print(machine(options.device))
+    table(
+        "A step on the SSC network's parameters",
+        ["optimizer", "ms", "ratio to Adam"],
+        optimizer_steps(options.device),
+    )
+    table(
+        f"Training epochs, engine {options.engine}",
+        ["data set", "samples", "T", "batch", "s / batch", "s / epoch"],
+        [epoch(name, options.engine, torch.device(options.device)) for name in options.datasets],
+    )
+
+
+if __name__ == "__main__":
+    main()

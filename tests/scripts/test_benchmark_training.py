@@ -1,0 +1,40 @@
+"""The benchmark of optimizers and epochs runs, at a size that takes no time."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+import torch
+from tests_support import ROOT
+
+
+@pytest.fixture
+def benchmark() -> ModuleType:
+    path = ROOT / "scripts" / "benchmark_training.py"
+    spec = importlib.util.spec_from_file_location("benchmark_training", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_optimizers_are_compared_with_adam(benchmark: ModuleType) -> None:
+    rows = benchmark.optimizer_steps("cpu", rounds=2)
+    assert rows[0][0].startswith("torch Adam")
+    assert rows[0][2] == 1.0
+    assert all(milliseconds > 0 and ratio > 0 for _, milliseconds, ratio in rows)
+
+
+def test_an_epoch_is_scaled_up_from_its_batches(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(benchmark.SIZES, "rows_mnist", (300, 5, 28, 10))
+    monkeypatch.setattr(benchmark, "MOST_BATCHES", 2)
+    name, samples, steps, size, batch, epoch = benchmark.epoch(
+        "rows_mnist", "reference", torch.device("cpu")
+    )
+    assert (name, samples, steps, size) == ("rows_mnist", 300, 5, 128)
+    assert epoch == pytest.approx(3 * batch)
