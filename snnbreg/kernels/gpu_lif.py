@@ -29,7 +29,7 @@ def forward_step(
     """Charge, spike and reset of step t; writes nothing from step T on."""
     h = x + v * LIF.leak
     fired = h >= LIF.threshold
-    inside = (at < size) & (t < steps)
+    inside = at < tl.where(t < steps, size, 0)
     place = t.to(tl.int64) * size + at
     tl.store(out + place, fired.to(x.dtype), mask=inside)
     if RECORDED:
@@ -42,7 +42,7 @@ def read(
     source: tl.tensor, t: tl.tensor, at: tl.tensor, steps: tl.tensor, size: tl.tensor
 ) -> tl.tensor:
     """Columns of step t, zeros outside."""
-    inside = (at < size) & (t >= 0) & (t < steps)
+    inside = at < tl.where((t >= 0) & (t < steps), size, 0)
     return tl.load(source + t.to(tl.int64) * size + at, mask=inside, other=0.0)
 
 
@@ -87,7 +87,8 @@ def backward_step(
     """Gradient of the current of step t; writes nothing before step 0."""
     slope = slope_at(h, LIF)
     now = g * slope + later * carry_over(h, slope, LIF)
-    tl.store(grad_current + t.to(tl.int64) * size + at, now, mask=(at < size) & (t >= 0))
+    inside = at < tl.where(t >= 0, size, 0)
+    tl.store(grad_current + t.to(tl.int64) * size + at, now, mask=inside)
     return now
 
 
