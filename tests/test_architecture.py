@@ -22,6 +22,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "schedulers": (set(), {"torch"}),
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
     "training": (set(), {"torch", "tqdm", "wandb"}),
+    "analysis": (set(), {"torch", "numpy", "matplotlib", "yaml"}),
     "build": (
         {"datasets", "models", "optim", "schedulers", "training"},
         {"torch", "hydra", "omegaconf", "yaml"},

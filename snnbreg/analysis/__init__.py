@@ -1,0 +1,70 @@
+"""Run folders to tables, figures and a report; the only room that imports matplotlib.
+
+Tables and comparisons work without matplotlib; figures say what to install.
+"""
+
+from snnbreg.analysis.compare import Comparison, compare
+from snnbreg.analysis.curves import (
+    accuracy_against_density,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    firing_rates,
+)
+from snnbreg.analysis.gallery import FIGURES, draw, tables, write_figures, write_tables
+from snnbreg.analysis.groups import Group, group_runs, newest, select
+from snnbreg.analysis.page import report
+from snnbreg.analysis.runs import Run, read_run, read_runs
+from snnbreg.analysis.states import (
+    connectivity,
+    delay_histograms,
+    density_per_layer,
+    dual_distances,
+)
+from snnbreg.analysis.studies import Sweep, baseline, datasets, main_sweep, sparsest_within, sweeps
+from snnbreg.analysis.study_tables import lambda_table, summary_sentence, table1, table2
+from snnbreg.analysis.tables import Column, Measure, Table
+
+__all__ = [
+    "FIGURES",
+    "Column",
+    "Comparison",
+    "Group",
+    "Measure",
+    "Run",
+    "Sweep",
+    "Table",
+    "accuracy_against_density",
+    "baseline",
+    "compare",
+    "connectivity",
+    "datasets",
+    "delay_histograms",
+    "density_per_layer",
+    "draw",
+    "dual_distances",
+    "figure1",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure5",
+    "firing_rates",
+    "group_runs",
+    "lambda_table",
+    "main_sweep",
+    "newest",
+    "read_run",
+    "read_runs",
+    "report",
+    "select",
+    "sparsest_within",
+    "summary_sentence",
+    "sweeps",
+    "table1",
+    "table2",
+    "tables",
+    "write_figures",
+    "write_tables",
+]

@@ -1,0 +1,133 @@
+"""All figures and tables of a study by name, written to files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnbreg.analysis import canvas, curves, states
+from snnbreg.analysis.runs import Run
+from snnbreg.analysis.studies import datasets
+from snnbreg.analysis.study_tables import lambda_table, table1, table2
+from snnbreg.analysis.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that can be drawn from runs.
+
+    Attributes:
+        draw: runs to a figure, a panel per data set; ValueError or OSError where they lack it.
+        title: its heading.
+        caption: how to read it.
+    """
+
+    draw: Callable[[Sequence[Run]], Figure]
+    title: str
+    caption: str
+
+
+BANDS = (
+    "Lines: mean over seeds; bands: one standard deviation; a wider line behind is an equal one."
+)
+BARS = "Points: mean and standard deviation over seeds; dots: single seeds; grey: dense baseline."
+
+FIGURES = {
+    "figure1": Picture(
+        curves.figure1, "Figure 1. Validation loss, with schedule",
+        f"Validation loss per epoch by λ. {BANDS}"),
+    "figure2": Picture(
+        curves.figure2, "Figure 2. Non-zero weights, with schedule",
+        f"Non-zero entries of all weight matrices after each epoch by λ. {BANDS}"),
+    "figure3": Picture(
+        curves.figure3, "Figure 3. Best validation accuracy against λ, with schedule",
+        f"Best epoch of each run. {BARS}"),
+    "figure4": Picture(
+        curves.figure4, "Figure 4. Validation loss, without schedule",
+        f"As Figure 1 with a constant learning rate. {BANDS}"),
+    "figure5": Picture(
+        curves.figure5, "Figure 5. Best validation accuracy against λ, without schedule",
+        f"As Figure 3 with a constant learning rate. {BARS}"),
+    "accuracy_against_density": Picture(
+        curves.accuracy_against_density, "Accuracy against density",
+        "Test accuracy with whole delays and no spread, at the best checkpoint. A line joins the "
+        "λ of one sweep; the λ chosen on the validation split is named. Bars: one standard "
+        "deviation."),
+    "density_per_layer": Picture(
+        states.density_per_layer, "Density per layer",
+        "Share of non-zero weights of every matrix at the best checkpoint against λ; bars: one "
+        "standard deviation over seeds."),
+    "firing_rates": Picture(
+        curves.firing_rates, "Firing rates",
+        f"Spikes per hidden neuron and 100 steps on the validation split. {BANDS}"),
+    "delay_histograms": Picture(
+        states.delay_histograms, "Delays before and after training",
+        "All delays of one network at its best checkpoint. Dashed: at the start; 'expected' where "
+        "the run did not keep them: the distribution they were drawn from."),
+    "dual_distances": Picture(
+        states.dual_distances, "Distance of the dual variable to the threshold",
+        "A weight is non-zero where its dual variable v exceeds λ in size. Left of the dotted "
+        "line: how far the zero weights are from appearing. Last epoch, one run."),
+    "connectivity": Picture(
+        states.connectivity, "Connectivity",
+        "The weight matrices of one network at its best checkpoint: white is zero, blue negative, "
+        "orange positive; a column sends, a row receives."),
+}  # fmt: skip
+"""The figures in the order of a report."""
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """Table 2, Table 1 and a table of every lambda per data set, without those that are empty."""
+    every = [table2(runs), table1(runs), *(lambda_table(runs, name) for name in datasets(runs))]
+    return [table for table in every if table.rows]
+
+
+def draw(name: str, runs: Sequence[Run]) -> Figure | None:
+    """One of ``FIGURES``; None, with a line in the log, where the runs do not have what it shows.
+
+    Raises:
+        ValueError: there is no figure of that name.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"There is no figure {name!r}; choose from {', '.join(FIGURES)}")
+    try:
+        return FIGURES[name].draw(runs)
+    except (ValueError, KeyError, OSError) as error:
+        log.warning("%s is left out: %s", name, error)
+        return None
+
+
+def write_figures(
+    runs: Sequence[Run], folder: Path, names: Sequence[str] = tuple(FIGURES)
+) -> dict[str, Figure]:
+    """Write figures as ``NAME.svg`` and ``NAME.png``.
+
+    Args:
+        runs: finished and other runs; only those that have ended are drawn.
+        folder: where to; it is made.
+        names: of ``FIGURES``.
+
+    Returns:
+        Those that could be drawn, by name.
+    """
+    figures = {name: draw(name, runs) for name in names}
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in drawn.items():
+        canvas.save(figure, folder, name)
+    return drawn
+
+
+def write_tables(runs: Sequence[Run], folder: Path) -> list[Table]:
+    """Write all tables as ``NAME.md``, ``NAME.csv`` and ``NAME.tex``; returns them."""
+    written = tables(runs)
+    for table in written:
+        table.save(folder)
+    return written

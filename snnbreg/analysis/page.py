@@ -1,0 +1,159 @@
+"""A study on one page: an HTML file with everything in it, readable on a desk and on a phone."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnbreg.analysis import canvas
+from snnbreg.analysis.commands import sweep_commands
+from snnbreg.analysis.gallery import FIGURES, draw, write_figures, write_tables
+from snnbreg.analysis.groups import newest
+from snnbreg.analysis.runs import Run, read_runs
+from snnbreg.analysis.studies import datasets, of_dataset
+from snnbreg.analysis.study_tables import summary_sentence
+from snnbreg.analysis.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Sparse spiking networks: what the study found"
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+
+
+def report(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    names: Sequence[str] = tuple(FIGURES),
+) -> Path:
+    """Write the report of all runs below a folder.
+
+    Args:
+        folder: with run folders, at any depth.
+        output: gets ``report.html``, ``figures/`` and ``tables/``; None: ``FOLDER/report``.
+        names: figures to draw, of ``FIGURES``.
+
+    Returns:
+        The HTML file. It needs no other file and no network.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no run that has ended, or no figure of that name.
+    """
+    for name in names:
+        if name not in FIGURES:
+            raise ValueError(f"There is no figure {name!r}; choose from {', '.join(FIGURES)}")
+    problems: list[str] = []
+    found = read_runs(folder, problems)
+    runs = newest(found)
+    if not any(run.ended for run in runs):
+        more = f"; {len(problems)} could not be read: {problems[0]}" if problems else ""
+        raise ValueError(f"{folder} holds no run that has ended ({len(runs)} unfinished{more})")
+    target = Path(output) if output is not None else Path(folder) / "report"
+    tables = write_tables(runs, target / "tables")
+    figures = write_figures(runs, target / "figures", names)
+    path = target / "report.html"
+    text = page(runs, tables, figures, problems, str(folder), len(found) - len(runs))
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def page(
+    runs: Sequence[Run],
+    tables: Sequence[Table],
+    figures: dict[str, Figure],
+    problems: Sequence[str],
+    source: str,
+    repeated: int = 0,
+) -> str:
+    """The HTML of a report.
+
+    Args:
+        runs: without repetitions.
+        tables: in order.
+        figures: by name, of all data sets.
+        problems: messages about runs that could not be read.
+        source: the folder, as the commands name it.
+        repeated: runs left out because a newer one has the same settings.
+    """
+    shown = [_figure(name, figure, runs, source) for name, figure in figures.items()]
+    missing = [FIGURES[name].title for name in FIGURES if name not in figures]
+    if missing:
+        problems = [*problems, f"Not drawn, for want of data: {'; '.join(missing)}."]
+    commands = sweep_commands([run for run in runs if run.ended])
+    parts = [
+        f"<header><h1>{TITLE}</h1><p class='lead'>{html.escape(summary_sentence(runs))}</p>"
+        f"<p class='facts'>{html.escape(_facts(runs, repeated))}</p></header>",
+        "<nav><a href='#results'>Results</a> <a href='#figures'>Figures</a> "
+        "<a href='#runs'>All runs</a> <a href='#again'>Do it again</a></nav>",
+        "<section id='results'><h2>Results</h2>",
+        *(table.to_html() for table in tables if not table.name.startswith("lambda")),
+        "</section><section id='figures'><h2>Figures</h2><div class='grid'>",
+        *shown,
+        "</div></section><section id='runs'><h2>All runs</h2>",
+        *(table.to_html() for table in tables if table.name.startswith("lambda")),
+        "</section><section id='again'><h2>Do it again</h2><p>The runs:</p>",
+        *(_code(command) for command in commands or ["(their command lines are unknown)"]),
+        "<p>This page, its figures and tables:</p>",
+        _code(f"python scripts/report.py {shlex.quote(source)}"),
+        "</section>",
+    ]
+    if problems:
+        items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+        parts.append(f"<section id='problems'><h2>Left out</h2><ul>{items}</ul></section>")
+    return (
+        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<link rel='icon' href='data:,'><title>{TITLE}</title><style>{STYLE}</style></head>\n"
+        "<body><main>" + "\n".join(parts) + "</main></body></html>\n"
+    )
+
+
+def _facts(runs: Sequence[Run], repeated: int) -> str:
+    states = Counter(run.status for run in runs)
+    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    seconds = sum(run.figure("seconds") or 0.0 for run in runs)
+    day = time.strftime("%Y-%m-%d", time.gmtime(max(run.written for run in runs)))
+    again = f"; {repeated} older repetitions left out" if repeated else ""
+    return (
+        f"{len(runs)} runs ({counts}{again}) on {', '.join(datasets(runs))}; {seconds / 3600:.2g} "
+        f"hours of training; the newest of {day}. Accuracies and densities in per cent."
+    )
+
+
+def _figure(name: str, figure: Figure, runs: Sequence[Run], source: str) -> str:
+    """A figure element: an image per data set, so that each is legible on a phone."""
+    picture = FIGURES[name]
+    names = datasets(run for run in runs if run.ended)
+    images = [figure]
+    if len(names) > 1:
+        drawn = [draw(name, of_dataset(runs, dataset)) for dataset in names]
+        images = [one for one in drawn if one is not None]
+    command = f"python scripts/report.py {shlex.quote(source)} --figures {name}"
+    return (
+        f"<figure id='{name}'><h3>{html.escape(picture.title)}</h3>"
+        + "".join(_image(image, picture.title) for image in images)
+        + f"<figcaption>{html.escape(picture.caption)}</figcaption>{_code(command)}</figure>"
+    )
+
+
+def _image(figure: Figure, text: str) -> str:
+    data = base64.b64encode(canvas.svg(figure)).decode()
+    panels = " · ".join(axes.get_title(loc="left") for axes in figure.axes if axes.get_visible())
+    described = html.escape(f"{text}. {panels}".strip(" ."), quote=True)
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    return (
+        f"<img alt='{described}' width='{width}' height='{height}' "
+        f"src='data:image/svg+xml;base64,{data}'>"
+    )
+
+
+def _code(command: str) -> str:
+    return f"<pre><code>{html.escape(command)}</code></pre>"

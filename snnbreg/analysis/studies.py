@@ -1,0 +1,193 @@
+"""What belongs in one panel or row: sweeps over lambda, their dense baseline, the chosen lambda."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
+from snnbreg.analysis.runs import Run
+
+PAPER_ORDER = ("shd", "ssc", "psmnist")
+POINT = 0.01
+"""The loss of accuracy that a sparse network may cost to count as equal to the dense one."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs of one data set that differ in lambda and seed only.
+
+    Attributes:
+        dataset: its config name.
+        groups: runs by lambda, ascending; those of a lambda differ in their seeds.
+        label: settings that this sweep does not share with the data set's others.
+    """
+
+    dataset: str
+    groups: dict[float, Group]
+    label: str = ""
+
+    @property
+    def first(self) -> Run:
+        """One of its runs, for the settings that all share."""
+        return next(iter(self.groups.values())).runs[0]
+
+    @property
+    def optimizer(self) -> str:
+        """Its config name."""
+        return str(self.first.settings.get("optim.name", "?"))
+
+    @property
+    def scheduler(self) -> str:
+        """Its config name."""
+        return str(self.first.settings.get("scheduler.name", "none"))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate changes."""
+        return self.scheduler != "none"
+
+    @property
+    def size(self) -> int:
+        """Runs."""
+        return sum(len(group.runs) for group in self.groups.values())
+
+    def chosen(self) -> float:
+        """The lambda > 0 with the best mean validation accuracy.
+
+        Among equals the one with the least density, then the smallest.
+        """
+
+        def merit(lam: float) -> tuple[float, float, float]:
+            group = self.groups[lam]
+            return selection_score(group), -group.mean("density"), -lam
+
+        return max([lam for lam in self.groups if lam > 0] or self.groups, key=merit)
+
+
+def selection_score(group: Group) -> float:
+    """Mean validation accuracy in the evaluation that chose the runs' checkpoints."""
+    deployed = group.runs[0].summary.get("select") == "deployed"
+    score = group.mean("best_deployed_val_acc" if deployed else "best_val_acc")
+    return score if math.isfinite(score) else -math.inf
+
+
+def is_dense(run: Run) -> bool:
+    """Whether the optimizer has no regularisation strength (Adam, SGD)."""
+    return "optim.lam" not in run.settings
+
+
+def datasets(runs: Iterable[Run]) -> list[str]:
+    """The data sets of the runs, the paper's first and in its order."""
+    names = {str(run.settings.get("dataset.name", "?")) for run in runs}
+    return [n for n in PAPER_ORDER if n in names] + sorted(names - set(PAPER_ORDER))
+
+
+def of_dataset(runs: Iterable[Run], dataset: str) -> list[Run]:
+    """The runs on one data set that have ended."""
+    return [r for r in runs if r.ended and str(r.settings.get("dataset.name", "?")) == dataset]
+
+
+def sweeps(runs: Sequence[Run], dataset: str) -> list[Sweep]:
+    """All sweeps over lambda on a data set, those with most values of lambda first.
+
+    Of two of the same size, AdaBreg's is first.
+    """
+    parts: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in of_dataset(runs, dataset):
+        if not is_dense(run):
+            settings = outcome_settings(run)
+            settings.pop("optim.lam")
+            parts.setdefault(tuple(settings.items()), []).append(run)
+    labels = _labels([dict(key) for key in parts])
+    found = []
+    for members, label in zip(parts.values(), labels, strict=True):
+        by_lam = group_runs(members, by=["optim.lam"])
+        groups = {float(group.settings["optim.lam"]): group for group in by_lam}
+        found.append(Sweep(dataset, dict(sorted(groups.items())), label))
+    return sorted(
+        found, key=lambda s: (len(s.groups), s.size, s.optimizer == "adabreg"), reverse=True
+    )
+
+
+def main_sweep(runs: Sequence[Run], dataset: str, scheduled: bool) -> Sweep | None:
+    """The largest sweep with or without schedule, which the paper's figures show."""
+    return next((s for s in sweeps(runs, dataset) if s.scheduled == scheduled), None)
+
+
+def _labels(settings: Sequence[dict[str, str]]) -> list[str]:
+    """How each differs from the others of the same optimizer and schedule, in short words."""
+
+    def kind(row: dict[str, str]) -> tuple[str | None, str | None]:
+        return row.get("optim.name"), row.get("scheduler.name")
+
+    labels = []
+    for row in settings:
+        names = differing(other for other in settings if kind(other) == kind(row))
+        parts = [f"{n.split('.', 1)[-1]} {row[n].strip(chr(34))}" for n in names if n in row]
+        more = f", {len(parts) - 4} more" if len(parts) > 4 else ""
+        labels.append(", ".join(parts[:4]) + more)
+    return labels
+
+
+def dense_groups(runs: Sequence[Run], dataset: str) -> list[Group]:
+    """The dense baselines on a data set: groups without regularisation, the best on top."""
+    groups = group_runs([run for run in of_dataset(runs, dataset) if is_dense(run)])
+    return sorted(groups, key=selection_score, reverse=True)
+
+
+def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Group | None:
+    """The dense runs that a run is to be compared with.
+
+    Only the same data set counts; then Adam, with or without weight decay; then the same schedule;
+    then most equal settings of data, network and trainer; then validation accuracy.
+
+    Args:
+        runs: any runs.
+        like: a run to compare.
+        any_schedule: the best of all schedules and networks on the same data.
+    """
+    wanted = outcome_settings(like)
+
+    def closeness(group: Group) -> tuple[float, ...]:
+        own = outcome_settings(group.runs[0])
+        unlike = differing([wanted, own])
+        data, rest = (
+            -sum(name.startswith(kept) for name in unlike)
+            for kept in (("dataset.",), ("model.", "trainer."))
+        )
+        is_adam = group.runs[0].settings.get("optim.name") in ("adam", "adamw")
+        same_schedule = wanted.get("scheduler.name") == own.get("scheduler.name")
+        if any_schedule:
+            return data, is_adam, selection_score(group)
+        return data, is_adam, same_schedule, rest, selection_score(group)
+
+    groups = dense_groups(runs, str(like.settings.get("dataset.name", "?")))
+    return max(groups, key=closeness, default=None)
+
+
+def sparsest_within(runs: Sequence[Run], dataset: str, loss: float = POINT) -> Group | None:
+    """The group of least density whose validation accuracy is close to the best dense one's.
+
+    Chosen by the deployed evaluation on the validation split, so that the test split stays unseen.
+
+    Args:
+        runs: any runs.
+        dataset: its config name.
+        loss: allowed loss of mean accuracy, a fraction.
+
+    Returns:
+        None where there is no baseline or no group is close enough.
+    """
+    best: Group | None = None
+    key = "best_deployed_val_acc"
+    for sweep in sweeps(runs, dataset):
+        dense = baseline(runs, sweep.first, any_schedule=True)
+        if dense is None:
+            continue
+        for group in sweep.groups.values():
+            close = group.mean(key) >= dense.mean(key) - loss
+            if close and (best is None or group.mean("density") < best.mean("density")):
+                best = group
+    return best

@@ -1,0 +1,210 @@
+"""The study's tables: networks (Table 1), test accuracy (Table 2) and every lambda."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snnbreg.analysis.groups import Group, group_runs
+from snnbreg.analysis.runs import Run
+from snnbreg.analysis.studies import (
+    baseline,
+    datasets,
+    dense_groups,
+    main_sweep,
+    of_dataset,
+    selection_score,
+    sparsest_within,
+    sweeps,
+)
+from snnbreg.analysis.tables import Cell, Column, Measure, Table
+
+PAPER = {
+    "shd": ("93.39", "92.98", "92.28"),
+    "ssc": ("82.58", "81.86", "80.67"),
+    "psmnist": ("96.21", "95.59", "95.11"),
+}
+"""Test accuracy in per cent, Windhager et al. 2026, Table 2: Adam, AdaBreg with schedule, without.
+The row of Adam is quoted there from Queant et al. 2025."""
+
+FIGURES = (
+    ("validation", "percent", "best_val_acc"),
+    ("test", "percent", "test_acc"),
+    ("test, deployed", "percent", "deployed_test_acc"),
+    ("density", "percent", "density"),
+    ("non-zero", "count", "nonzero"),
+)
+
+
+def _measures(group: Group, figures: Sequence[tuple[str, str, str]] = FIGURES) -> list[Cell]:
+    return [Measure.of(group, key) for _, _, key in figures]
+
+
+def table1(runs: Sequence[Run]) -> Table:
+    """The networks: neurons per layer (Table 1 of the paper).
+
+    Sizes are read off the checkpoints' weight matrices; † marks recurrent layers with delays.
+    """
+    rows: list[list[Cell]] = []
+    for dataset in datasets(runs):
+        for group in group_runs(of_dataset(runs, dataset), by=["model.hidden", "model.recurrent"]):
+            run = group.runs[0]
+            try:
+                shapes = weight_shapes(run)
+            except (OSError, ValueError, KeyError):
+                continue
+            layers = [name for name in shapes if name.endswith("linear.weight")]
+            marks = {name: "†" if name.replace("linear.weight", "neuron.weight") in shapes else ""
+                     for name in layers}  # fmt: skip
+            hidden = ", ".join(f"{shapes[name][0]}{marks[name]}" for name in layers[:-1])
+            inputs, outputs = shapes[layers[0]][1], shapes[layers[-1]][0]
+            weights = sum(a * b for a, b in shapes.values())
+            rows.append([dataset, inputs, hidden, outputs, weights, run.summary.get("parameters")])
+    columns = [Column("data set"), Column("inputs", "count"), Column("hidden layers"),
+               Column("outputs", "count"), Column("weights", "count"),
+               Column("parameters", "count")]  # fmt: skip
+    return Table(
+        "table1", "Neurons per layer of the networks", columns, rows,
+        ["† recurrent layer with learned delays in the recurrent path."],
+    )  # fmt: skip
+
+
+def weight_shapes(run: Run) -> dict[str, tuple[int, int]]:
+    """Shapes (receivers, senders) of the weight matrices in the best checkpoint, by name."""
+    network = run.checkpoint()["network"]
+    counted = [name[len("nonzero/") :] for name in run.history if name.startswith("nonzero/")]
+    return {name: (network[name].shape[0], network[name].shape[1]) for name in counted}
+
+
+def table2(runs: Sequence[Run]) -> Table:
+    """Test accuracy beside the re-run dense baseline (Table 2 of the paper).
+
+    Lambda is chosen by mean validation accuracy; test accuracy and density are those of the
+    checkpoints with the best validation accuracy.
+    """
+    rows: list[list[Cell]] = []
+    for dataset in datasets(runs):
+        paper = PAPER.get(dataset, (None, None, None))
+        for scheduled in (True, False):
+            groups = [g for g in dense_groups(runs, dataset) if _scheduled(g) == scheduled]
+            if groups:
+                best = max(groups, key=selection_score)
+                rows.append(_row(dataset, best, None, paper[0] if scheduled else None))
+        for scheduled, quoted in ((True, paper[1]), (False, paper[2])):
+            sweep = main_sweep(runs, dataset, scheduled)
+            if sweep is not None:
+                rows.append(_row(dataset, sweep.groups[sweep.chosen()], sweep.chosen(), quoted))
+        sparse = sparsest_within(runs, dataset)
+        if sparse is not None:
+            row = _row(dataset, sparse, float(sparse.runs[0].settings["optim.lam"]), None)
+            row[1] = f"{row[1]}, sparsest*"
+            rows.append(row)
+    columns = [Column("data set"), Column("method"), Column("schedule"), Column("λ", "number"),
+               Column("runs", "count"), *(Column(n, u) for n, u, _ in FIGURES),
+               Column("paper", "text")]  # fmt: skip
+    return Table(
+        "table2", "Test accuracy and density, λ chosen on the validation split", columns, rows,
+        ["Mean ± standard deviation over seeds, at the checkpoint with the best validation "
+         "accuracy. Deployed: whole delays, no spread. Paper: test accuracy in %, where quoted.",
+         "* the least density whose deployed validation accuracy is within one point of the best "
+         "dense one's."],
+    ).without_empty()  # fmt: skip
+
+
+NAMES = {"adabreg": "AdaBreg", "linbreg": "LinBreg", "adam": "Adam", "adamw": "AdamW",
+         "sgd": "SGD", "proxsgd": "ProxSGD"}  # fmt: skip
+
+
+def optimizer_name(run: Run) -> str:
+    """The optimizer as a paper writes it."""
+    name = str(run.settings.get("optim.name", "?"))
+    return NAMES.get(name, name)
+
+
+def _scheduled(group: Group) -> bool:
+    return group.runs[0].settings.get("scheduler.name", "none") != "none"
+
+
+def _row(dataset: str, group: Group, lam: float | None, quoted: str | None) -> list[Cell]:
+    run = group.runs[0]
+    schedule = str(run.settings.get("scheduler.name", "none"))
+    return [dataset, optimizer_name(run), schedule, lam, len(group.runs), *_measures(group), quoted]
+
+
+LAMBDA_FIGURES = (
+    *FIGURES,
+    ("density of all", "percent", "all_density"),
+    ("last validation", "percent", "last/val_acc"),
+    ("last density", "percent", "last/density"),
+    ("firing rate", "percent", "firing_rate"),
+    ("synops", "count", "synops"),
+)
+
+
+def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
+    """Every group of runs on a data set: the baselines, then each sweep by lambda."""
+    rows: list[list[Cell]] = []
+    for group in dense_groups(runs, dataset):
+        rows.append(_lambda_row(group, None, ""))
+    for sweep in sweeps(runs, dataset):
+        for lam, group in sweep.groups.items():
+            rows.append(_lambda_row(group, lam, sweep.label))
+    columns = [Column("λ", "number"), Column("method"), Column("schedule"), Column("settings"),
+               Column("runs", "count"), *(Column(n, u) for n, u, _ in LAMBDA_FIGURES),
+               Column("diverged", "count")]  # fmt: skip
+    return Table(
+        f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
+        ["Mean ± standard deviation over seeds, at the checkpoint with the best validation "
+         "accuracy; 'last' in the last epoch. Density counts weight matrices, 'of all' every "
+         "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample."],
+    ).without_empty()  # fmt: skip
+
+
+def _lambda_row(group: Group, lam: float | None, label: str) -> list[Cell]:
+    run = group.runs[0]
+    diverged = sum(r.status == "diverged" for r in group.runs)
+    schedule = str(run.settings.get("scheduler.name", "none"))
+    start: list[Cell] = [lam, optimizer_name(run), schedule, label, len(group.runs)]
+    return [*start, *_measures(group, LAMBDA_FIGURES), diverged or None]
+
+
+def summary_sentence(runs: Sequence[Run]) -> str:
+    """What the study found, one sentence per data set."""
+    sentences = []
+    for dataset in datasets(runs):
+        found = [
+            s for s in (main_sweep(runs, dataset, True), main_sweep(runs, dataset, False)) if s
+        ]
+        if not found:
+            continue
+        sweep = max(found, key=lambda s: selection_score(s.groups[s.chosen()]))
+        lam = sweep.chosen()
+        group, dense = sweep.groups[lam], baseline(runs, sweep.first, any_schedule=True)
+        text = (
+            f"On {dataset}, {optimizer_name(sweep.first)} at λ = {lam:g} keeps "
+            f"{_percent(group, 'density')} of the weights and classifies "
+            f"{_percent(group, 'test_acc')} of the test recordings correctly "
+            f"({_percent(group, 'deployed_test_acc')} as deployed; {_seeds(group)})"
+        )
+        if dense is not None:
+            text += (
+                f"; dense {optimizer_name(dense.runs[0])} reaches {_percent(dense, 'test_acc')} "
+                f"({_percent(dense, 'deployed_test_acc')} as deployed; {_seeds(dense)})"
+            )
+        sentences.append(text + ".")
+    return " ".join(sentences)
+
+
+def _percent(group: Group, key: str) -> str:
+    measure = Measure.of(group, key)
+    if measure is None:
+        return "an unknown share"
+    spread = (
+        f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{100 * measure.deviation:.1f}"
+        if measure.deviation is not None
+        else ""
+    )
+    return f"{100 * measure.mean:.1f}{spread}\N{NO-BREAK SPACE}%"
+
+
+def _seeds(group: Group) -> str:
+    return f"{len(group.runs)} seeds" if len(group.runs) > 1 else "1 seed"
