@@ -31,10 +31,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and "writ" not in str(error).lower():
-            raise
         raise OSError(
             f"Could not write {path} ({error}). What was there before is untouched: free some "
             "space or choose another folder with hydra.run.dir, then go on with trainer.resume=true"
@@ -83,7 +81,9 @@ class RunFolder:
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write a checkpoint."""
-        write_atomically(path, lambda file: torch.save(dict(state), file))
+        content = io.BytesIO()  # torch.save hides what went wrong with a file
+        torch.save(dict(state), content)
+        write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -31,13 +31,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_real_full_disk_is_reported() -> None:
-    """/dev/full accepts no byte; torch.save reports that as a RuntimeError."""
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("no /dev/full here")
-    with pytest.raises((OSError, RuntimeError)), open(full, "wb", buffering=0) as file:
-        torch.save({"x": torch.zeros(10_000)}, file)
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: writing fails in the middle."""
+    resource = pytest.importorskip("resource")
+    run = RunFolder(tmp_path)
+    state = {"epoch": 1, "network": {"w": torch.zeros(100)}, "config": {}}
+    run.save(run.last, state)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        with pytest.raises(OSError, match="free some space"):
+            run.save(run.last, {**state, "epoch": 2, "network": {"w": torch.zeros(10_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_checkpoint(run.last)["epoch"] == 1
+    assert list(run.last.parent.iterdir()) == [run.last]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300])
