@@ -11,27 +11,30 @@ Kill it at any time: the same command runs only what is missing.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from snnbreg import build
+from snnbreg import analysis, build
+from snnbreg.analysis.page import page
 from snnbreg.build.parallel import Run, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 LAMBDAS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 ONECYCLE, CONSTANT = "onecycle", "none"
-# Which schedules a target needs; table 1 describes networks.
+# Which schedules a target needs; table 1 describes the network, so one run does.
 TARGETS: dict[str, tuple[str, ...]] = {
     "figure1": (ONECYCLE,),
     "figure2": (ONECYCLE,),
     "figure3": (ONECYCLE,),
     "figure4": (CONSTANT,),
     "figure5": (CONSTANT,),
-    "table1": (),
+    "table1": (ONECYCLE,),
     "table2": (ONECYCLE, CONSTANT),
     "all": (ONECYCLE, CONSTANT),
 }
@@ -62,22 +65,63 @@ def study(arguments: argparse.Namespace) -> list[Run]:
     if arguments.root:
         common.append(f"dataset.root='{Path(arguments.root).resolve()}'")
     common += arguments.overrides
+    lambdas, seeds = arguments.lambdas, arguments.seeds
+    if arguments.target == "table1":
+        lambdas, seeds = [], seeds[:1]
     runs = []
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        for seed in arguments.seeds:
+        for seed in seeds:
             for schedule in TARGETS[arguments.target]:
                 baseline = overrides_of(arguments.dataset, "adam", schedule)
                 bregman = overrides_of(arguments.dataset, "adabreg", schedule)
-                grid = [[*bregman, f"optim.lam={lam:g}"] for lam in arguments.lambdas]
+                grid = [[*bregman, f"optim.lam={lam:g}"] for lam in lambdas]
                 for settings in [baseline, *grid]:
-                    runs.append(_run(arguments.runs, [*settings, f"seed={seed}"], common))
+                    runs.append(_run(arguments, [*settings, f"seed={seed}"], common))
     return runs
 
 
-def _run(folder: Path, settings: list[str], common: list[str]) -> Run:
+def _run(arguments: argparse.Namespace, settings: list[str], common: list[str]) -> Run:
     config = build.check(compose("config", [*settings, *common]))
-    found = folder / build.run_name(config, settings)
-    return Run(" ".join(settings), found, [*settings, *common], config["trainer"]["epochs"])
+    name = build.run_name(config, settings)
+    run = Run(
+        " ".join(settings),
+        arguments.runs / name,
+        [*settings, *common],
+        config["trainer"]["epochs"],
+    )
+    if arguments.any_code and not run.finished():
+        others = arguments.runs.glob(f"{name.rpartition('-')[0]}-*")
+        for folder in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+            other = replace(run, folder=folder)
+            if other.finished():
+                return other
+    return run
+
+
+def write(target: str, runs: list[Run], output: Path) -> list[Path]:
+    """Write what a target asks for from those runs that have ended.
+
+    Args:
+        target: a key of :data:`TARGETS`.
+        runs: the study's.
+        output: folder; ``all`` also writes one page, ``report.html``, with everything.
+
+    Returns:
+        The files.
+    """
+    found = [analysis.read_run(run.folder) for run in runs if run.finished()]
+    if target.startswith("figure"):
+        figures = analysis.write_figures(found, output, [target])
+        return [output / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+    if target.startswith("table"):
+        table = {"table1": analysis.table1, "table2": analysis.table2}[target](found)
+        print(table.to_markdown())
+        return list(table.save(output))
+    tables = analysis.write_tables(found, output / "tables")
+    figures = analysis.write_figures(found, output / "figures")
+    path = output / "report.html"
+    path.write_text(page(found, tables, figures, [], str(runs[0].folder.parent), 0), "utf-8")
+    return [path]
 
 
 def _numbers(text: str) -> list[float]:
@@ -100,6 +144,7 @@ def _parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (%(default)s)")
     add("--runs", type=Path, help="folder of the runs (outputs/study/DATASET)")
     add("--output", type=Path, help="folder of figures and tables (outputs/figures/DATASET)")
+    add("--any-code", action="store_true", help="take finished runs of other versions of the code")
     add("--dry-run", action="store_true", help="list the runs and what is done of them")
     parsed = parser.parse_args(arguments)
     parsed.runs = (parsed.runs or ROOT / "outputs" / "study" / parsed.dataset).resolve()
@@ -116,6 +161,9 @@ def main() -> None:
             print(f"{run.done():4d}/{run.epochs}  {run.folder}")
         return
     failed = Study(runs, [sys.executable, str(ROOT / "train.py")], arguments.jobs).fit()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if any(run.finished() for run in runs):
+        print(*write(arguments.target, runs, arguments.output), sep="\n")
     for name, reason in failed.items():
         print(f"Failed: {name}: {reason}", file=sys.stderr)
     if failed:
