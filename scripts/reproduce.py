@@ -21,7 +21,6 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from snnbreg import analysis, build
-from snnbreg.analysis.page import page
 from snnbreg.build.parallel import Run, Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,11 +116,7 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
         table = {"table1": analysis.table1, "table2": analysis.table2}[target](found)
         print(table.to_markdown())
         return list(table.save(output))
-    tables = analysis.write_tables(found, output / "tables")
-    figures = analysis.write_figures(found, output / "figures")
-    path = output / "report.html"
-    path.write_text(page(found, tables, figures, [], str(runs[0].folder.parent), 0), "utf-8")
-    return [path]
+    return [analysis.write_report(found, output, str(runs[0].folder.parent))]
 
 
 def _numbers(text: str) -> list[float]:

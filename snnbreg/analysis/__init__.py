@@ -15,7 +15,7 @@ from snnbreg.analysis.curves import (
 )
 from snnbreg.analysis.gallery import FIGURES, draw, tables, write_figures, write_tables
 from snnbreg.analysis.groups import Group, group_runs, newest, select
-from snnbreg.analysis.page import report
+from snnbreg.analysis.page import report, write_report
 from snnbreg.analysis.runs import Run, read_run, read_runs
 from snnbreg.analysis.states import (
     connectivity,
@@ -24,7 +24,13 @@ from snnbreg.analysis.states import (
     dual_distances,
 )
 from snnbreg.analysis.studies import Sweep, baseline, datasets, main_sweep, sparsest_within, sweeps
-from snnbreg.analysis.study_tables import lambda_table, summary_sentence, table1, table2
+from snnbreg.analysis.study_tables import (
+    lambda_table,
+    network_table,
+    summary_sentence,
+    table1,
+    table2,
+)
 from snnbreg.analysis.tables import Column, Measure, Table
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "group_runs",
     "lambda_table",
     "main_sweep",
+    "network_table",
     "newest",
     "read_run",
     "read_runs",
@@ -66,5 +73,6 @@ __all__ = [
     "table2",
     "tables",
     "write_figures",
+    "write_report",
     "write_tables",
 ]

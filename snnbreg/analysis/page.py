@@ -8,7 +8,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,18 +57,52 @@ def report(
         more = f"; {len(problems)} could not be read: {problems[0]}" if problems else ""
         raise ValueError(f"{folder} holds no run that has ended ({len(runs)} unfinished{more})")
     target = Path(output) if output is not None else Path(folder) / "report"
+    return write_report(runs, target, str(folder), names, problems, len(found) - len(runs))
+
+
+def write_report(
+    runs: Sequence[Run],
+    target: Path,
+    source: str,
+    names: Sequence[str] = tuple(FIGURES),
+    problems: Sequence[str] = (),
+    repeated: int = 0,
+) -> Path:
+    """Write the report of exactly these runs.
+
+    Args:
+        runs: without repetitions; at least one has ended.
+        target: folder, gets ``report.html``, ``figures/`` and ``tables/``.
+        source: the runs' folder, as the commands name it.
+        names: figures to draw, of ``FIGURES``.
+        problems: messages about runs that could not be read.
+        repeated: runs left out because a newer one has the same settings.
+
+    Returns:
+        The HTML file.
+    """
     tables = write_tables(runs, target / "tables")
     figures = write_figures(runs, target / "figures", names)
+    images = {name: _images(name, figure, runs, target) for name, figure in figures.items()}
     path = target / "report.html"
-    text = page(runs, tables, figures, problems, str(folder), len(found) - len(runs))
+    text = page(runs, tables, images, problems, source, repeated)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _images(name: str, figure: Figure, runs: Sequence[Run], target: Path) -> list[str]:
+    """An image per data set, so that each is legible on a phone."""
+    names = datasets(run for run in runs if run.ended)
+    if len(names) == 1:
+        return [_image(name, figure, (target / "figures" / f"{name}.svg").read_bytes())]
+    drawn = [draw(name, of_dataset(runs, dataset)) for dataset in names]
+    return [_image(name, one, canvas.svg(one)) for one in drawn if one is not None]
 
 
 def page(
     runs: Sequence[Run],
     tables: Sequence[Table],
-    figures: dict[str, Figure],
+    figures: Mapping[str, Sequence[str]],
     problems: Sequence[str],
     source: str,
     repeated: int = 0,
@@ -78,12 +112,12 @@ def page(
     Args:
         runs: without repetitions.
         tables: in order.
-        figures: by name, of all data sets.
+        figures: image elements by the figure's name.
         problems: messages about runs that could not be read.
         source: the folder, as the commands name it.
         repeated: runs left out because a newer one has the same settings.
     """
-    shown = [_figure(name, figure, runs, source) for name, figure in figures.items()]
+    shown = [_figure(name, images, source) for name, images in figures.items()]
     missing = [FIGURES[name].title for name in FIGURES if name not in figures]
     if missing:
         problems = [*problems, f"Not drawn, for want of data: {'; '.join(missing)}."]
@@ -128,30 +162,22 @@ def _facts(runs: Sequence[Run], repeated: int) -> str:
     )
 
 
-def _figure(name: str, figure: Figure, runs: Sequence[Run], source: str) -> str:
-    """A figure element: an image per data set, so that each is legible on a phone."""
+def _figure(name: str, images: Sequence[str], source: str) -> str:
     picture = FIGURES[name]
-    names = datasets(run for run in runs if run.ended)
-    images = [figure]
-    if len(names) > 1:
-        drawn = [draw(name, of_dataset(runs, dataset)) for dataset in names]
-        images = [one for one in drawn if one is not None]
     command = f"python scripts/report.py {shlex.quote(source)} --figures {name}"
     return (
-        f"<figure id='{name}'><h3>{html.escape(picture.title)}</h3>"
-        + "".join(_image(image, picture.title) for image in images)
-        + f"<figcaption>{html.escape(picture.caption)}</figcaption>{_code(command)}</figure>"
+        f"<figure id='{name}'><h3>{html.escape(picture.title)}</h3>{''.join(images)}"
+        f"<figcaption>{html.escape(picture.caption)}</figcaption>{_code(command)}</figure>"
     )
 
 
-def _image(figure: Figure, text: str) -> str:
-    data = base64.b64encode(canvas.svg(figure)).decode()
+def _image(name: str, figure: Figure, svg: bytes) -> str:
     panels = " · ".join(axes.get_title(loc="left") for axes in figure.axes if axes.get_visible())
-    described = html.escape(f"{text}. {panels}".strip(" ."), quote=True)
+    described = html.escape(f"{FIGURES[name].title}. {panels}".strip(" ·."), quote=True)
     width, height = (round(72 * inches) for inches in figure.get_size_inches())
     return (
         f"<img alt='{described}' width='{width}' height='{height}' "
-        f"src='data:image/svg+xml;base64,{data}'>"
+        f"src='data:image/svg+xml;base64,{base64.b64encode(svg).decode()}'>"
     )
 
 

@@ -39,36 +39,57 @@ def _measures(group: Group, figures: Sequence[tuple[str, str, str]] = FIGURES) -
     return [Measure.of(group, key) for _, _, key in figures]
 
 
-def table1(runs: Sequence[Run]) -> Table:
-    """The networks: neurons per layer (Table 1 of the paper).
+Shapes = dict[str, tuple[int, int]]
 
-    Sizes are read off the checkpoints' weight matrices; † marks recurrent layers with delays.
-    """
-    rows: list[list[Cell]] = []
+
+def table1(runs: Sequence[Run]) -> Table:
+    """The networks of the runs: neurons per layer (Table 1 of the paper)."""
+    networks = []
     for dataset in datasets(runs):
         for group in group_runs(of_dataset(runs, dataset), by=["model.hidden", "model.recurrent"]):
             run = group.runs[0]
             try:
-                shapes = weight_shapes(run)
+                networks.append((dataset, weight_shapes(run), run.summary["parameters"]))
             except (OSError, ValueError, KeyError):
                 continue
-            layers = [name for name in shapes if name.endswith("linear.weight")]
-            marks = {name: "†" if name.replace("linear.weight", "neuron.weight") in shapes else ""
-                     for name in layers}  # fmt: skip
-            hidden = ", ".join(f"{shapes[name][0]}{marks[name]}" for name in layers[:-1])
-            inputs, outputs = shapes[layers[0]][1], shapes[layers[-1]][0]
-            weights = sum(a * b for a, b in shapes.values())
-            rows.append([dataset, inputs, hidden, outputs, weights, run.summary.get("parameters")])
-    columns = [Column("data set"), Column("inputs", "count"), Column("hidden layers"),
-               Column("outputs", "count"), Column("weights", "count"),
-               Column("parameters", "count")]  # fmt: skip
-    return Table(
-        "table1", "Neurons per layer of the networks", columns, rows,
-        ["† recurrent layer with learned delays in the recurrent path."],
-    )  # fmt: skip
+    return network_table(networks)
 
 
-def weight_shapes(run: Run) -> dict[str, tuple[int, int]]:
+def network_table(networks: Sequence[tuple[str, Shapes, int]]) -> Table:
+    """Neurons per layer; † marks recurrent layers.
+
+    Args:
+        networks: data set, shapes (receivers, senders) of the weight matrices by parameter name,
+            number of parameters.
+
+    Example:
+        >>> shapes = {"layers.0.linear.weight": (5, 7), "readout.linear.weight": (2, 5)}
+        >>> network_table([("shd", shapes, 52)]).rows
+        [['shd', 7, '5', 2, 45, 52]]
+    """
+    rows: list[list[Cell]] = []
+    for dataset, shapes, parameters in networks:
+        layers = [name for name in shapes if name.endswith("linear.weight")]
+        recurrent = [name.replace("linear.weight", "neuron.weight") in shapes for name in layers]
+        hidden = ", ".join(
+            f"{shapes[name][0]}{'†' if loop else ''}"
+            for name, loop in zip(layers[:-1], recurrent, strict=False)
+        )
+        weights = sum(receivers * senders for receivers, senders in shapes.values())
+        ends = shapes[layers[0]][1], shapes[layers[-1]][0]
+        rows.append([dataset, ends[0], hidden, ends[1], weights, parameters])
+    counts = ("outputs", "weights", "parameters")
+    columns = [
+        Column("data set"),
+        Column("inputs", "count"),
+        Column("hidden layers"),
+        *(Column(name, "count") for name in counts),
+    ]
+    notes = ["† recurrent layer, with learned delays unless its data set's model has none."]
+    return Table("table1", "Neurons per layer of the networks", columns, rows, notes)
+
+
+def weight_shapes(run: Run) -> Shapes:
     """Shapes (receivers, senders) of the weight matrices in the best checkpoint, by name."""
     network = run.checkpoint()["network"]
     counted = [name[len("nonzero/") :] for name in run.history if name.startswith("nonzero/")]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from snnbreg.analysis import FIGURES, Run, report
+
+Make = Callable[..., Path]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and remembers them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def test_report_is_one_whole_file(study: list[Run], tmp_path: Path) -> None:
+    path = report(tmp_path / "runs", tmp_path / "out")
+    assert path == tmp_path / "out" / "report.html"
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    images = [a for tag, a in page.tags if tag == "img"]
+    assert len(images) == len(FIGURES)
+    for attributes in images:
+        assert attributes["alt"]
+        kind, _, data = str(attributes["src"]).partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert ElementTree.fromstring(base64.b64decode(data)).tag.endswith("svg")
+    for _, attributes in page.tags:  # nothing is fetched
+        for name in ("src", "href"):
+            assert str(attributes.get(name) or "data:").startswith(("data:", "#"))
+    assert not re.search(r"url\(|@import|https?:", re.sub(r"base64,[^']*", "", text))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [str(a["href"])[1:] for tag, a in page.tags if tag == "a"]
+    assert set(links) <= set(ids)
+    assert (
+        "meta",
+        {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+    ) in page.tags
+
+
+def test_report_says_what_was_found(study: list[Run], tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    hydra = study[0].path / ".hydra"
+    hydra.mkdir()
+    (hydra / "overrides.yaml").write_text("- optim=adam\n- seed=0\n")
+    (study[1].path / "config.yaml").write_text("[")
+    path = report(folder, tmp_path / "out", ["figure1", "figure3"])
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "AdaBreg at λ = 1 keeps 25.0" in page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "15 runs (15 completed)" in page.text
+    assert "python train.py optim=adam seed=0" in page.text
+    assert f"python scripts/report.py {folder} --figures figure3" in page.text
+    assert f"Skipped {study[1].path}" in page.text
+    names = {p.name for p in (tmp_path / "out").rglob("*")}
+    assert {"table2.md", "table2.csv", "table2.tex", "lambda_spoken_digits.csv"} <= names
+    assert {"figure1.svg", "figure1.png", "figure3.svg"} <= names
+
+
+def test_each_data_set_has_its_own_image(make: Make, tmp_path: Path) -> None:
+    for name in ("shd", "ssc"):
+        make({"dataset.name": name})
+    path = report(tmp_path / "runs", names=["figure1"])
+    assert path == tmp_path / "runs" / "report" / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    described = [a["alt"] for tag, a in page.tags if tag == "img"]
+    assert ["shd" in str(d) for d in described] == [True, False]
+    assert "Not drawn" in page.text
+
+
+def test_what_cannot_be_reported(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        report(tmp_path / "nowhere")
+    (make() / "summary.json").unlink()
+    (make() / "config.yaml").write_text("[")
+    with pytest.raises(ValueError, match=r"no run that has ended \(1 unfinished; 1 could not"):
+        report(tmp_path / "runs")
+    with pytest.raises(ValueError, match="no figure 'x'; choose from figure1"):
+        report(tmp_path / "runs", names=["x"])
+
+
+def test_a_real_run(small: Any, train: Any, tmp_path: Path) -> None:
+    """What training writes today is what is read here."""
+    import yaml
+
+    from snnbreg.training import RunFolder
+
+    config = small("optim.lam=0.5", "optim.lr=0.01", "optim.init_density=1.0")
+    folder = tmp_path / "study" / "run"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    train(config, RunFolder(folder))
+    names = ["figure1", "figure4", *list(FIGURES)[6:]]
+    page = Page(report(tmp_path / "study", names=names).read_text(encoding="utf-8"))
+    shown = {a["id"] for tag, a in page.tags if tag == "figure"}
+    assert set(names) - shown == {"figure4"}  # this run has a schedule

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from snnbreg.analysis import read_run, read_runs
+
+Make = Callable[..., Path]
+
+
+def test_a_run_holds_what_is_on_disk(make: Make) -> None:
+    run = read_run(make({"optim.lam": 0.5, "seed": 7}, losses=(2.0, 0.5)))
+    assert run.settings["optim.lam"] == 0.5
+    assert run.config["model"]["hidden"] == [4]
+    assert run.history["epoch"] == [1.0, 2.0]
+    assert run.history["val_loss"] == [2.0, 0.5]
+    assert run.history["nonzero/layers.0.linear.weight"] == [12.0, 6.0]
+    assert (run.seed, run.status, run.ended) == (7, "completed", True)
+
+
+def test_figures_of_a_run(make: Make) -> None:
+    run = read_run(make(nonzero=(36, 30, 9), summary={"test_acc": None}))
+    assert run.figure("density") == 0.25
+    assert run.figure("last/val_loss") == 1.0
+    # 50 parameters, 36 of them weights, 27 of those zero: 23 of 50 are left
+    assert run.figure("all_density") == pytest.approx(23 / 50)
+    assert run.figure("test_acc") is None
+    assert run.figure("last/unknown") is None
+
+
+def test_runs_are_found_at_any_depth_and_nowhere_else(make: Make, tmp_path: Path) -> None:
+    first = make()
+    second = make({"seed": 1}).rename(first.parent / "a")
+    deep = tmp_path / "runs" / "b" / "c"
+    deep.mkdir(parents=True)
+    make({"seed": 2}).rename(deep / "d")
+    hydra = first / ".hydra"
+    hydra.mkdir()
+    (hydra / "config.yaml").write_text("seed: 1\n")
+    (hydra / "metrics.csv").write_text("epoch\n")
+    (tmp_path / "runs" / "config.yaml").write_text("a: 1\n")  # no run: nothing else beside it
+    found = [run.path for run in read_runs(tmp_path)]
+    assert found == [second, deep / "d", first]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("config.yaml", "a: [1", "config.yaml is not readable YAML"),
+        ("config.yaml", "", "config.yaml holds no settings"),
+        ("metrics.csv", "epoch,val_loss\n1,0.5\n2\n", "metrics.csv is damaged"),
+        ("metrics.csv", "epoch,val_loss\n1,0.5,3\n", "metrics.csv is damaged"),
+        ("metrics.csv", "epoch,val_loss\n1,many\n", "metrics.csv is damaged"),
+        ("summary.json", '{"status": "comp', "summary.json is not readable JSON"),
+        ("summary.json", "[]", "summary.json holds no summary"),
+    ],
+)
+def test_damaged_runs_are_reported_and_skipped(
+    make: Make, caplog: pytest.LogCaptureFixture, file: str, content: str, named: str
+) -> None:
+    good, bad = make(), make({"seed": 1})
+    (bad / file).write_text(content)
+    problems: list[str] = []
+    assert [run.path for run in read_runs(good.parent, problems)] == [good]
+    assert len(problems) == 1
+    assert str(bad) in problems[0]
+    assert named in problems[0]
+    with caplog.at_level(logging.WARNING):
+        read_runs(good.parent)
+    assert named in caplog.text
+    with pytest.raises(ValueError, match=named):
+        read_run(bad)
+
+
+def test_unfinished_runs_are_runs(make: Make) -> None:
+    folder = make()
+    (folder / "summary.json").unlink()
+    (run,) = read_runs(folder)
+    assert (run.status, run.ended, run.summary) == ("unfinished", False, {})
+    (folder / "metrics.csv").write_text("epoch,val_loss\n1,\n2,inf\n")
+    losses = read_run(folder).history["val_loss"]
+    assert math.isnan(losses[0])
+    assert losses[1] == math.inf
+    (folder / "metrics.csv").write_text("")
+    assert read_run(folder).history == {}
+
+
+def test_what_is_not_there(tmp_path: Path, make: Make) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        read_runs(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml"):
+        read_run(tmp_path)
+    folder = make()
+    with pytest.raises(FileNotFoundError, match=r"best\.pt"):
+        read_run(folder).checkpoint()
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.pt").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(ValueError, match=r"last\.pt is damaged"):
+        read_run(folder).checkpoint("last")

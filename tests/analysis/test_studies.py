@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snnbreg.analysis import (
+    Measure,
+    Run,
+    Table,
+    baseline,
+    datasets,
+    lambda_table,
+    main_sweep,
+    read_runs,
+    sparsest_within,
+    summary_sentence,
+    sweeps,
+    table1,
+    table2,
+)
+
+Make = Callable[..., Path]
+
+
+def row(table: Table, *start: Any) -> dict[str, Any]:
+    """The row that starts with these cells, by column."""
+    (found,) = [r for r in table.rows if tuple(r[: len(start)]) == start]
+    return {column.name: cell for column, cell in zip(table.columns, found, strict=True)}
+
+
+def test_sweeps_are_by_schedule_and_lambda(study: list[Run]) -> None:
+    found = sweeps(study, "spoken_digits")
+    assert [(s.scheduler, list(s.groups), s.size) for s in found] == [
+        ("onecycle", [0.0, 0.1, 1.0], 6),
+        ("none", [0.0, 0.1, 1.0], 6),
+    ]
+    assert main_sweep(study, "spoken_digits", scheduled=False) == found[1]
+    assert main_sweep(study, "shd", scheduled=True) is None
+
+
+def test_lambda_is_chosen_on_validation(study: list[Run], make: Make, tmp_path: Path) -> None:
+    sweep = main_sweep(study, "spoken_digits", scheduled=True)
+    assert sweep is not None
+    assert sweep.chosen() == 1.0  # as good as 0.1, and sparser; 0 is no choice
+    make({"optim.lam": 0.5}, summary={"best_val_acc": 0.91, "test_acc": 0.1})
+    better = main_sweep(read_runs(tmp_path), "spoken_digits", scheduled=True)
+    assert better is not None
+    assert better.chosen() == 0.5
+
+
+def test_the_largest_sweep_is_shown_and_the_others_are_named(make: Make, tmp_path: Path) -> None:
+    for lam in (0.1, 1.0):
+        make({"optim.lam": lam})
+    make({"optim.lam": 0.1, "dataset.limit": 40})
+    runs = read_runs(tmp_path)
+    assert [(list(s.groups), s.label) for s in sweeps(runs, "spoken_digits")] == [
+        ([0.1, 1.0], "limit null"),
+        ([0.1], "limit 40"),
+    ]
+
+
+def test_the_baseline_is_the_most_similar_dense_one(
+    study: list[Run], make: Make, tmp_path: Path
+) -> None:
+    like = next(run for run in study if run.settings["scheduler.name"] == "none")
+    dense = baseline(study, like)
+    assert dense is not None
+    assert {run.settings["scheduler.name"] for run in dense.runs} == {"none"}
+    assert [run.seed for run in dense.runs] == [0, 1]
+    best = baseline(study, like, any_schedule=True)
+    assert best is not None
+    assert {run.settings["scheduler.name"] for run in best.runs} == {"onecycle"}
+    make({"optim.lam": None, "dataset.limit": 7}, summary={"best_val_acc": 1.0})
+    same_data = baseline(read_runs(tmp_path), like, any_schedule=True)
+    assert same_data is not None
+    assert same_data.settings["dataset.limit"] is None
+
+
+def test_sparsest_within_a_point(study: list[Run], make: Make, tmp_path: Path) -> None:
+    assert sparsest_within(study, "spoken_digits", 0.001).settings == {"optim.lam": 0}  # type: ignore[union-attr]
+    assert sparsest_within(study, "spoken_digits", 0.021).settings == {"optim.lam": 1}  # type: ignore[union-attr]
+    assert sparsest_within([r for r in study if "optim.lam" in r.settings], "spoken_digits") is None
+
+
+def test_table2_by_hand(study: list[Run]) -> None:
+    table = table2(study)
+    assert len(table.rows) == 5
+    chosen = row(table, "spoken_digits", "AdaBreg", "onecycle")
+    assert chosen["λ"] == 1.0
+    assert chosen["runs"] == 2
+    # seeds: 0.9 +- 0.01 on validation, 0.8 +- 0.02 on test: sqrt(2) of that as deviation
+    for name, mean, deviation in (
+        ("validation", 0.9, 0.01), ("test", 0.8, 0.02), ("test, deployed", 0.7, 0.0),
+        ("density", 0.25, 0.0), ("non-zero", 9.0, 0.0),
+    ):  # fmt: skip
+        assert chosen[name].mean == pytest.approx(mean)
+        assert chosen[name].deviation == pytest.approx(deviation * 2**0.5)
+    adam = row(table, "spoken_digits", "Adam", "none")
+    assert adam["test"].mean == pytest.approx(0.72)
+    assert adam["λ"] is None
+    sparse = row(table, "spoken_digits", "AdaBreg, sparsest*")
+    assert sparse["density"].mean == 1.0  # only lambda = 0 is within a point here
+    assert "paper" not in chosen
+
+
+def test_table2_quotes_the_paper(make: Make, tmp_path: Path) -> None:
+    for name in ("shd", "ssc"):
+        make({"dataset.name": name, "optim.lam": None})
+        make({"dataset.name": name})
+        make({"dataset.name": name, "scheduler.name": "none"})
+    runs = read_runs(tmp_path)
+    assert datasets(runs) == ["shd", "ssc"]
+    quoted = [r[-1] for r in table2(runs).rows if "sparsest" not in str(r[1])]
+    assert quoted == ["93.39", "92.98", "92.28", "82.58", "81.86", "80.67"]
+
+
+def test_runs_that_did_not_end_do_not_count(study: list[Run], make: Make, tmp_path: Path) -> None:
+    make({"optim.lam": 0.1, "seed": 9}, summary={"status": "interrupted", "test_acc": 0.0})
+    make({"optim.lam": 1, "seed": 9}, summary={"status": "diverged"})
+    table = lambda_table(read_runs(tmp_path), "spoken_digits")
+    assert row(table, 0.1, "AdaBreg", "onecycle")["runs"] == 2
+    diverged = row(table, 1.0, "AdaBreg", "onecycle")
+    assert (diverged["runs"], diverged["diverged"]) == (3, 1)
+
+
+def test_lambda_table_has_every_group(study: list[Run]) -> None:
+    table = lambda_table(study, "spoken_digits")
+    assert [r[0] for r in table.rows] == [None, None, 0.0, 0.1, 1.0, 0.0, 0.1, 1.0]
+    half = row(table, 0.1, "AdaBreg", "none")
+    assert half["density of all"] == Measure(pytest.approx(32 / 50), 0.0, 2)  # type: ignore[arg-type]
+    assert half["last validation"].mean == pytest.approx(0.5 / 1.1)
+    assert "settings" not in half
+    assert "diverged" not in half
+
+
+def test_table1_reads_the_networks(study: list[Run]) -> None:
+    assert table1(study).rows == [["spoken_digits", 3, "4†", 2, 36, 50]]
+
+
+def test_summary_sentence(study: list[Run]) -> None:
+    text = summary_sentence(study).replace("\N{NO-BREAK SPACE}", " ")
+    assert text == (
+        "On spoken_digits, AdaBreg at λ = 1 keeps 25.0 ± 0.0 % of the weights and classifies 80.0 "
+        "± 2.8 % of the test recordings correctly (70.0 ± 0.0 % as deployed; 2 seeds); dense Adam "
+        "reaches 82.0 ± 2.8 % (72.0 ± 0.0 % as deployed; 2 seeds)."
+    )
