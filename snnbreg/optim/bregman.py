@@ -93,28 +93,44 @@ class BregmanOptimizer(RegularizedOptimizer):
                 dual.resync(state, param, rule)
 
     @torch.no_grad()
-    def set_lam(self, value: float, group: int | None = None) -> None:
-        """Change the regularisation strength; nothing appears or vanishes by the change itself.
+    def set_lam(self, value: float, group: int | None = None, keep: str = "weights") -> None:
+        """Change the regularisation strength.
 
-        theta and p = (v - theta / delta) / lam stay, and v becomes theta / delta + lam' p. At
-        lam = 0 the subgradients of zero weights are forgotten: coming back from it, p is taken
-        from dJ(theta), zero where theta is zero. Writing ``group["lam"]`` has the same effect,
-        from the next step on.
+        With ``keep="weights"`` nothing appears or vanishes by the change itself: theta and
+        p = (v - theta / delta) / lam stay, and v becomes theta / delta + lam' p. At lam = 0 the
+        subgradients of zero weights are forgotten: coming back from it, p is taken from
+        dJ(theta), zero where theta is zero. Writing ``group["lam"]`` has the same effect, from
+        the next step on. With ``keep="dual"`` v stays, so that weights shrink or grow by the
+        change of the threshold, and some vanish or appear.
 
         Args:
             value: the new lam, >= 0.
             group: index of a parameter group; all groups with a regulariser by default.
+            keep: ``"weights"`` or ``"dual"``.
 
         Raises:
-            ValueError: the value is out of range.
+            ValueError: the value is out of range, or ``keep`` is neither.
         """
         check_number("lam", value)
+        if keep not in ("weights", "dual"):
+            raise ValueError(f"Invalid keep: {keep!r}. Valid values are weights, dual.")
         regularized = [entry for entry in self.param_groups if entry["regularizer"] != "none"]
         for settings in regularized if group is None else [self.param_groups[group]]:
+            old = Rule.of(settings)
             settings["lam"] = value
             for param in settings["params"]:
-                if "rule" in self.state.get(param, {}):
+                if keep == "dual":
+                    dual.rethreshold(self.state[param], param, old, Rule.of(settings))
+                elif "rule" in self.state.get(param, {}):
                     dual.prepare(self.state[param], param, Rule.of(settings))
+
+    @torch.no_grad()
+    def nonzero_at(self, lam: float, group: int) -> int:
+        """How many weights of a group ``set_lam(lam, group, keep="dual")`` would leave non-zero."""
+        settings = self.param_groups[group]
+        rule = Rule.of({**settings, "lam": lam})
+        duals = [self.dual(param) for param in settings["params"]]
+        return sum(int(torch.count_nonzero(v - rule.functional.project(v, lam))) for v in duals)
 
     def _group_of(self, param: Tensor) -> dict[str, Any]:
         for group in self.param_groups:

@@ -108,6 +108,17 @@ def resync(state: State, param: Tensor, rule: Rule) -> None:
     _store(state, param, rule, torch.where(changed, rule.initial_dual(param), read(state)))
 
 
+def rethreshold(state: State, param: Tensor, old: Rule, new: Rule) -> None:
+    """Change the settings with v kept: theta becomes what v stands for under the new ones."""
+    prepare(state, param, old)
+    v = old.initial_dual(param) if old.is_free else read(state)
+    param.copy_(new.delta * (v - new.functional.project(v, new.lam)))
+    if new.is_free:
+        prepare(state, param, new)
+    else:
+        _store(state, param, new, v)
+
+
 def weights(state: State, rule: Rule) -> Tensor:
     """``theta = delta (v - P(v))`` of one parameter, in the precision of the drift or better."""
     if rule.functional.interval is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from snnbreg.schedulers.controller import DensityController
 from snnbreg.schedulers.plateau import PlateauScheduler
 from snnbreg.schedulers.schedule import Schedule, Scheduler
 from snnbreg.schedulers.values import cosine, exponential, linear, one_cycle
@@ -123,7 +124,13 @@ CURVES: dict[str, Callable[..., list[Schedule]]] = {
     "linear": _linear,
     "exponential": _exponential,
 }
-"""The curves by name; ``plateau`` is the one scheduler that is none."""
+"""The curves by name."""
+
+FEEDBACK: dict[str, tuple[Callable[..., Scheduler], str]] = {
+    "plateau": (PlateauScheduler, "lr"),
+    "target": (DensityController, "lam"),
+}
+"""Schedulers that react to what happens, and the one field that each of them changes."""
 
 
 def make_scheduler(
@@ -148,6 +155,7 @@ def make_scheduler(
       fraction of the run, then constant; ``None`` is the group's own value.
     * ``exponential``: ``start=None, decay=0.95``: a factor per step.
     * ``plateau`` (lr only, per epoch): ``factor=0.5, patience=5, threshold=0.01, mode="min"``.
+    * ``target`` (lam only, per epoch): ``density=0.1`` and more, see :class:`DensityController`.
 
     Args:
         name: one of the names above.
@@ -170,7 +178,7 @@ def make_scheduler(
         >>> round(optimizer.param_groups[0]["lr"], 6)
         0.5
     """
-    valid = [*CURVES, "plateau"]
+    valid = [*CURVES, *FEEDBACK]
     if name not in valid:
         raise ValueError(f"Invalid scheduler: {name!r}. Valid schedulers are {', '.join(valid)}.")
     if per not in ("epoch", "step"):
@@ -178,9 +186,10 @@ def make_scheduler(
     for option, number in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
         if number < 1:
             raise ValueError(f"Invalid {option}: {number!r}. It must be at least 1.")
-    if name == "plateau" and field != "lr":
-        raise ValueError(f"Invalid field: {field!r}. The plateau scheduler changes lr only.")
-    build = PlateauScheduler if name == "plateau" else CURVES[name]
+    feedback, only = FEEDBACK.get(name, (None, field))
+    if field != only:
+        raise ValueError(f"Invalid field: {field!r}. The {name} scheduler changes {only} only.")
+    build = feedback or CURVES[name]
     known = inspect.signature(build).parameters.keys() - {
         "optimizer", "field", "total", "epochs", "steps_per_epoch"
     }  # fmt: skip
@@ -190,8 +199,8 @@ def make_scheduler(
             f"Unknown setting {unknown[0]!r} of scheduler {name!r}. "
             f"Valid settings are {', '.join(sorted(known)) or 'none'}."
         )
-    if name == "plateau":
-        return PlateauScheduler(optimizer, epochs, steps_per_epoch, **settings)
+    if feedback is not None:
+        return feedback(optimizer, epochs, steps_per_epoch, **settings)
     total = epochs if per == "epoch" else epochs * steps_per_epoch
     return Scheduler(
         CURVES[name](optimizer, field, total, **settings), per, epochs, steps_per_epoch

@@ -1,0 +1,164 @@
+"""A controller that steers lambda to a target density."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from snnbreg.schedulers.schedule import Scheduler
+
+KEEPS = ("dual", "weights")
+HALVINGS = 40
+"""Of the interval in which lambda is sought: enough for the last single weight."""
+
+
+class DensityController(Scheduler):
+    """Raises lambda while there are too many non-zero weights, lowers it while there are too few.
+
+    It acts after every epoch between warm-up and cool-down, on the density d with target d*, and
+    in one of two ways:
+
+    * ``keep="dual"``: lambda becomes the value at which the dual variable v, as it is, stands for
+      the density that is wanted now: ``d* (d_0 / d*) ** exp(-pace x)``, where d_0 is the density
+      when the controller starts and x in (0, 1] how far it is. Weights shrink and some vanish, or
+      appear, at once. This reaches the target from a dense start and from a sparse one.
+    * ``keep="weights"``: ``lam <- lam * clamp((d / d*) ** gain, 1 / step, step)``. Weights and
+      their subgradients p stay as they are, so that what changes is how hard it is to come back
+      from zero. This holds back a growing network; it cannot make a dense one sparse, since
+      non-zero weights do not feel lambda.
+
+    Args:
+        optimizer: a Bregman optimizer; its groups with a regulariser share one density and keep
+            the proportions of their lambdas.
+        epochs: number of epochs of the run.
+        steps_per_epoch: batches per epoch.
+        density: the target, non-zero weights / weights of these groups, in (0, 1].
+        keep: what stays when lambda changes, ``"dual"`` or ``"weights"``.
+        pace: of ``keep="dual"``, > 0.
+        gain: of ``keep="weights"``: exponent of the discrepancy, > 0.
+        step: of ``keep="weights"``: largest factor per epoch, > 1.
+        warm_up: share of the run before the first change.
+        cool_down: share of the run from which lambda stays.
+        lowest: least lambda, > 0; a group at 0 starts there.
+        highest: largest lambda.
+
+    Raises:
+        ValueError: a value out of range, or nothing is regularised.
+
+    Reference: the discrepancy principle of inverse problems; a target for lambda is found in the
+    published code of Bungert et al. 2022 too.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        epochs: int,
+        steps_per_epoch: int,
+        density: float = 0.1,
+        keep: str = "dual",
+        pace: float = 4.0,
+        gain: float = 1.0,
+        step: float = 2.0,
+        warm_up: float = 0.1,
+        cool_down: float = 0.9,
+        lowest: float = 1e-3,
+        highest: float = 100.0,
+    ) -> None:
+        super().__init__([], "epoch", epochs, steps_per_epoch)
+        for option, value, fine in (
+            ("density", density, 0 < density <= 1),
+            ("keep", keep, keep in KEEPS),
+            ("pace", pace, pace > 0),
+            ("gain", gain, gain > 0),
+            ("step", step, step > 1),
+            ("warm_up", warm_up, 0 <= warm_up <= 1),
+            ("cool_down", cool_down, warm_up <= cool_down <= 1),
+            ("lowest", lowest, 0 < lowest < highest),
+        ):
+            if not fine:
+                raise ValueError(f"Invalid {option} of the density controller: {value!r}.")
+        self.groups = [
+            index
+            for index, group in enumerate(optimizer.param_groups)
+            if group.get("regularizer", "none") != "none"
+        ]
+        if not self.groups or not hasattr(optimizer, "nonzero_at"):
+            raise ValueError(
+                "The density controller needs a Bregman optimizer with a regulariser, such as "
+                "AdaBreg with l1."
+            )
+        self.optimizer: Any = optimizer
+        self.target, self.keep, self.gain, self.step = density, keep, gain, step
+        self.lowest, self.highest = lowest, highest
+        self.first = max(1, math.ceil(warm_up * epochs))
+        self.end = math.ceil(cool_down * epochs)
+        self.pace = pace
+        self.epoch, self.start = 0, density
+
+    def step_epoch(self, metric: float | None = None) -> None:
+        """Measure the density and, between warm-up and cool-down, change lambda."""
+        self.epoch += 1
+        if not self.first <= self.epoch < self.end:
+            return
+        if self.epoch == self.first:
+            self.start = self.density()
+        lams = [max(lam, self.lowest) for lam in self._lams()]
+        if self.keep == "dual":
+            factor = self._factor_for(self.wanted(), lams)
+        else:
+            factor = self._discrepancy(self.density())
+        for index, lam in zip(self.groups, lams, strict=True):
+            value = min(max(lam * factor, self.lowest), self.highest)
+            self.optimizer.set_lam(value, index, keep=self.keep)
+
+    def wanted(self) -> float:
+        """The density of this epoch on the way to the target, for ``keep="dual"``."""
+        done = (self.epoch - self.first + 1) / (self.end - self.first)
+        gap = max(self.start, 1e-6) / self.target  # an empty network has no logarithm
+        return self.target * gap ** math.exp(-self.pace * done)
+
+    @torch.no_grad()
+    def density(self) -> float:
+        """Non-zero weights / weights of the groups with a regulariser."""
+        weights = [w for index in self.groups for w in self.optimizer.param_groups[index]["params"]]
+        return sum(int(torch.count_nonzero(w)) for w in weights) / sum(w.numel() for w in weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count, the density at the start and the lambdas: plain numbers."""
+        return {"epoch": self.epoch, "start": self.start, "lams": self._lams()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state, and write its lambdas into the groups.
+
+        Raises:
+            ValueError: the state belongs to another kind of scheduler or number of groups.
+        """
+        if len(state.get("lams", ())) != len(self.groups):
+            raise ValueError(
+                "The scheduler's state belongs to another scheduler. Use its settings."
+            )
+        self.epoch, self.start = state["epoch"], state["start"]
+        for index, lam in zip(self.groups, state["lams"], strict=True):
+            self.optimizer.param_groups[index]["lam"] = lam
+
+    def _lams(self) -> list[float]:
+        return [float(self.optimizer.param_groups[index]["lam"]) for index in self.groups]
+
+    def _discrepancy(self, density: float) -> float:
+        ratio = (density / self.target) ** self.gain
+        return min(max(ratio, 1 / self.step), self.step)
+
+    def _factor_for(self, density: float, lams: list[float]) -> float:
+        """The factor of all lambdas at which the dual variables stand for a density: bisection."""
+        groups = [self.optimizer.param_groups[index]["params"] for index in self.groups]
+        wanted = density * sum(weight.numel() for group in groups for weight in group)
+        low, high = math.log(self.lowest / max(lams)), math.log(self.highest / min(lams))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            pairs = zip(self.groups, lams, strict=True)
+            found = sum(self.optimizer.nonzero_at(lam * math.exp(middle), i) for i, lam in pairs)
+            low, high = (middle, high) if found > wanted else (low, middle)
+        return math.exp(high)

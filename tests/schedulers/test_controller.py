@@ -1,0 +1,170 @@
+"""The controller of lambda: it reaches a density, and leaves alone what it says it leaves alone."""
+
+import io
+
+import pytest
+import torch
+
+from snnbreg.optim import AdaBreg, LinBreg
+from snnbreg.schedulers import make_scheduler
+
+EPOCHS, BATCHES = 30, 8
+
+
+def problem(start, method=AdaBreg, **settings):
+    """Regression with 40 true weights of 200; returns weight, optimizer, controller, a batch."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.zeros(200)
+    truth[:40] = torch.randn(40, generator=generator)
+    inputs = torch.randn(400, 200, generator=generator)
+    targets = inputs @ truth + 0.1 * torch.randn(400, generator=generator)
+    weight = torch.randn(200, generator=generator) * 0.1
+    weight[torch.rand(200, generator=generator) >= start] = 0
+    weight = torch.nn.Parameter(weight)
+    bias = torch.nn.Parameter(torch.zeros(1))
+    groups = [{"params": [bias], "regularizer": "none"}, {"params": [weight], "lam": 0.2}]
+    optimizer = method(groups, lr=2e-2)
+    decay = make_scheduler("cosine", optimizer, EPOCHS, BATCHES)
+    controller = make_scheduler("target", optimizer, EPOCHS, BATCHES, field="lam", **settings)
+
+    def epoch(number):
+        for batch in range(BATCHES):
+            rows = slice(50 * batch, 50 * batch + 50)
+            optimizer.zero_grad()
+            ((inputs[rows] @ weight + bias - targets[rows]) ** 2).mean().backward()
+            optimizer.step()
+            controller.step_batch()
+        decay.step_epoch()
+        controller.step_epoch(0.0)
+
+    epoch.decay = decay
+    return weight, optimizer, controller, epoch
+
+
+def density(weight):
+    return float((weight != 0).double().mean())
+
+
+@pytest.mark.parametrize("method", [AdaBreg, LinBreg])
+@pytest.mark.parametrize("start", [1.0, 0.05])
+@pytest.mark.parametrize("target", [0.1, 0.3])
+def test_the_target_is_reached_from_a_dense_and_from_a_sparse_start(method, start, target):
+    weight, optimizer, _, epoch = problem(start, method, density=target)
+    for number in range(EPOCHS):
+        epoch(number)
+    assert density(weight) == pytest.approx(target, rel=0.15)
+    assert optimizer.param_groups[0]["lam"] == optimizer.defaults["lam"]
+
+
+def test_without_the_controller_the_density_is_another_one():
+    for start in (1.0, 0.05):
+        weight, _, _, epoch = problem(start, density=0.1, warm_up=1.0, cool_down=1.0)
+        for number in range(EPOCHS):
+            epoch(number)
+        assert abs(density(weight) - 0.1) > 0.05
+
+
+def test_weights_and_subgradients_stay_where_the_rule_says_so():
+    weight, optimizer, controller, epoch = problem(1.0, keep="weights", warm_up=0.0)
+    for number in range(5):
+        epoch(number)
+    theta, lam = weight.detach().clone(), optimizer.param_groups[1]["lam"]
+    p = (optimizer.dual(weight) - theta) / lam
+    controller.step_epoch()
+    changed = optimizer.param_groups[1]["lam"]
+    assert changed == 2 * lam  # far above the target: the largest factor
+    assert torch.equal(weight, theta)
+    torch.testing.assert_close((optimizer.dual(weight) - theta) / changed, p, atol=1e-6, rtol=0)
+
+
+def test_the_dual_stays_where_the_rule_says_so():
+    weight, optimizer, controller, epoch = problem(1.0, keep="dual", warm_up=0.0)
+    for number in range(5):
+        epoch(number)
+    before, dual = controller.start, optimizer.dual(weight)
+    controller.step_epoch()
+    lam = optimizer.param_groups[1]["lam"]
+    assert torch.equal(optimizer.dual(weight), dual)
+    soft = dual.sign() * (dual.abs() - lam).clamp(min=0)
+    torch.testing.assert_close(weight.detach().double(), soft, atol=1e-6, rtol=1e-5)
+    wanted = 0.1 * (before / 0.1) ** (torch.e ** (-4.0 * 6 / 26))  # of epochs 1 to 26, the sixth
+    assert density(weight) == pytest.approx(wanted, abs=1 / 200)
+
+
+@pytest.mark.parametrize("keep", ["dual", "weights"])
+def test_lambda_rises_above_the_target_and_falls_below(keep):
+    for start, rises in ((1.0, True), (0.05, False)):
+        _, optimizer, _, epoch = problem(start, keep=keep, density=0.3, warm_up=0.0)
+        epoch(0)
+        assert (optimizer.param_groups[1]["lam"] > 0.2) == rises
+
+
+def test_warm_up_and_cool_down_leave_lambda_alone():
+    _, optimizer, _, epoch = problem(1.0, warm_up=0.2, cool_down=0.5)
+    lams = []
+    for number in range(EPOCHS):
+        lams.append(optimizer.param_groups[1]["lam"])  # of this epoch
+        epoch(number)
+    assert lams[:6] == [0.2] * 6
+    assert len(set(lams[5:15])) == 10  # after epochs 6 to 14
+    assert len({*lams[14:], optimizer.param_groups[1]["lam"]}) == 1
+
+
+@pytest.mark.parametrize("keep", ["dual", "weights"])
+def test_a_resumed_run_is_the_same_bit_for_bit(keep):
+    weight, optimizer, controller, epoch = problem(1.0, keep=keep)
+    for number in range(10):
+        epoch(number)
+    file = io.BytesIO()
+    torch.save(
+        [
+            optimizer.state_dict(),
+            controller.state_dict(),
+            weight.detach(),
+            epoch.decay.state_dict(),
+        ],
+        file,
+    )
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    other, resumed, second, again = problem(0.5, keep=keep)
+    other.data.copy_(saved[2])
+    resumed.load_state_dict(saved[0])
+    second.load_state_dict(saved[1])
+    again.decay.load_state_dict(saved[3])
+    resumed.param_groups[0]["params"][0].data.copy_(optimizer.param_groups[0]["params"][0])
+    for number in range(10, EPOCHS):
+        epoch(number)
+        again(number)
+        assert torch.equal(weight, other)
+        assert controller.state_dict() == second.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"density": 0}, "density"), ({"keep": "p"}, "keep"), ({"warm_up": 0.8, "cool_down": 0.2},
+        "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
+        ({"field": "lr"}, "target scheduler changes lam only"), ({"wish": 1}, "wish"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_named(settings, message):
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    with pytest.raises(ValueError, match=message):
+        make_scheduler("target", optimizer, 5, 2, **{"field": "lam", **settings})
+
+
+def test_an_optimizer_without_regularised_weights_is_refused():
+    for optimizer in (
+        torch.optim.Adam([torch.nn.Parameter(torch.ones(3))]),
+        AdaBreg([torch.nn.Parameter(torch.ones(3))], regularizer="none"),
+    ):
+        with pytest.raises(ValueError, match="needs a Bregman optimizer"):
+            make_scheduler("target", optimizer, 5, 2, field="lam")
+
+
+def test_the_state_of_another_scheduler_is_refused():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    controller = make_scheduler("target", optimizer, 5, 2, field="lam")
+    with pytest.raises(ValueError, match="belongs to another scheduler"):
+        controller.load_state_dict(make_scheduler("none", optimizer, 5, 2).state_dict())
