@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 import secrets
@@ -38,6 +39,14 @@ def wandb_mode(mode: str | None) -> Any:
     except (OSError, netrc.NetrcParseError):
         hosts = {}
     return "online" if "api.wandb.ai" in hosts else "offline"
+
+
+def _densities(row: Mapping[str, Any], network: Network) -> dict[str, float]:
+    """The density of each weight matrix after an epoch."""
+    return {
+        f"density/{synapses.name}": row[f"nonzero/{synapses.name}"] / synapses.weight.numel()
+        for synapses in network.synapses()
+    }
 
 
 class WandbLogger:
@@ -99,16 +108,65 @@ class WandbLogger:
 
     def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
         """Log a row, densities per weight matrix and a histogram of each layer's delays."""
-        values = dict(row)
-        for synapses in network.synapses():
-            density = row[f"nonzero/{synapses.name}"] / synapses.weight.numel()
-            values[f"density/{synapses.name}"] = density
-        for name, delay in network.delays().items():
-            values[f"delay/{name}"] = self._wandb.Histogram(delay.detach().cpu().flatten().tolist())
-        self._run.log(values)
+        delays = {
+            f"delay/{name}": self._wandb.Histogram(delay.detach().cpu().flatten().tolist())
+            for name, delay in network.delays().items()
+        }
+        self._run.log({**row, **_densities(row, network), **delays})
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         """Write the summary and close the W&B run, so that the next one is a new one."""
         if summary is not None:
             self._run.summary.update(dict(summary))
         self._run.finish(exit_code=0 if summary is not None else 1)
+
+
+class TensorboardLogger:
+    """TensorBoard: metrics against the epoch, densities per layer and histograms of delays.
+
+    Args:
+        folder: run folder.
+        config: the run's resolved config.
+        directory: where the event files go; None for ``folder/tensorboard``.
+
+    Raises:
+        ValueError: TensorBoard is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, config: Mapping[str, Any], directory: str | None = None
+    ) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # not everyone has it
+        except ImportError as error:
+            raise ValueError(
+                "logger=tensorboard needs the package tensorboard: pip install tensorboard"
+            ) from error
+        self._open: Any = SummaryWriter
+        self._directory = directory or str(folder / "tensorboard")
+        self._config = json.dumps(dict(config), indent=2, default=str)
+        self._writer: Any = None
+
+    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
+        """Log a row, densities per weight matrix and a histogram of each layer's delays.
+
+        A run that continues hides what was logged beyond its checkpoint.
+        """
+        epoch = row["epoch"]
+        if self._writer is None:
+            self._writer = self._open(self._directory, purge_step=epoch)
+            self._writer.add_text("config", f"```\n{self._config}\n```", epoch)
+        for name, value in {**row, **_densities(row, network)}.items():
+            if name != "epoch" and value is not None:
+                self._writer.add_scalar(name, value, epoch)
+        for name, delay in network.delays().items():
+            self._writer.add_histogram(f"delay/{name}", delay.detach().cpu(), epoch)
+        self._writer.flush()
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        """Write the summary and close the files."""
+        if self._writer is not None:
+            if summary is not None:
+                text = json.dumps(dict(summary), indent=2)
+                self._writer.add_text("summary", f"```\n{text}\n```", summary["epochs"])
+            self._writer.close()

@@ -47,6 +47,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.initial = self.path / "checkpoints" / "initial.pt"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
 

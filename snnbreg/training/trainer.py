@@ -121,6 +121,8 @@ class Trainer:
             is kept) or ``interrupted`` (Ctrl-C or a termination signal).
         """
         self.run.write_metrics(self.history)
+        if not self.history:
+            self.run.save(self.run.initial, self.state_dict())
         batches = len(self.train)
         bar = tqdm(
             total=self.epochs * batches,

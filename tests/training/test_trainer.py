@@ -91,6 +91,11 @@ def test_a_run_leaves_what_the_contract_names(
     assert summary["status"] == "completed"
     best = load_checkpoint(run.best)
     assert best["epoch"] == summary["best_epoch"]
+    initial = load_checkpoint(run.initial)
+    assert initial["epoch"] == 0
+    assert not torch.equal(
+        initial["network"]["layers.0.linear.weight"], best["network"]["layers.0.linear.weight"]
+    )
     weights = [
         value
         for name, value in best["network"].items()
