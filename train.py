@@ -29,7 +29,7 @@ def train(
     trainer = build.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))
-    with build.logging_to(config, run, trainer):
+    with build.using_threads(config), build.logging_to(config, run, trainer):
         status = trainer.fit()
         return summarise(trainer, status, build.build_loader(config, splits, "test", device))
 

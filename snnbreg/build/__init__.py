@@ -10,6 +10,7 @@ from snnbreg.build.objects import (
     build_splits,
     build_trainer,
     logging_to,
+    using_threads,
 )
 from snnbreg.build.resume import settle
 from snnbreg.build.schema import check
@@ -31,4 +32,5 @@ __all__ = [
     "run",
     "run_name",
     "settle",
+    "using_threads",
 ]

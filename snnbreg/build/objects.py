@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from snnbreg.build.schema import EXTRA, OPTIMIZERS
+from snnbreg.build.schema import EXTRA, LOGGERS, OPTIMIZERS
 from snnbreg.datasets import DATASETS, FrameLoader, Splits
 from snnbreg.models import SpikingNetwork
 from snnbreg.optim import assign_groups, describe, groups_for, sparsify_, unreachable_lam
 from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
-from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer, WandbLogger
+from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -171,9 +171,10 @@ def build_schedulers(
 
 def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
     """Loggers beside the files that every run writes."""
-    if config["logger"]["name"] == "csv":
+    name = config["logger"]["name"]
+    if name == "csv":
         return []
-    return [WandbLogger(run.path, config, **_arguments(config, "logger"))]
+    return [LOGGERS[name](run.path, config, **_arguments(config, "logger"))]
 
 
 def build_trainer(
@@ -201,6 +202,23 @@ def build_trainer(
         ),
         **settings,
     )
+
+
+@contextmanager
+def using_threads(config: Config) -> Iterator[None]:
+    """Inside: ``trainer.threads`` CPU threads, or as many as the process has where it is null.
+
+    Raises:
+        ValueError: the number is not positive.
+    """
+    threads, before = config["trainer"]["threads"], torch.get_num_threads()
+    if threads is not None and threads < 1:
+        raise ValueError(f"trainer.threads={threads} must be at least 1, or null for all")
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

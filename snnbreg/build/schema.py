@@ -22,8 +22,12 @@ from snnbreg.models import SpikingNetwork
 from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
 from snnbreg.schedulers.factory import CURVES
 from snnbreg.schedulers.plateau import PlateauScheduler
-from snnbreg.training import Trainer, WandbLogger
+from snnbreg.training import Logger, TensorboardLogger, Trainer, WandbLogger
 
+LOGGERS: dict[str, Callable[..., Logger]] = {
+    "wandb": WandbLogger,
+    "tensorboard": TensorboardLogger,
+}
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adabreg": AdaBreg,
     "linbreg": LinBreg,
@@ -99,7 +103,7 @@ def targets() -> dict[str, dict[str, Callable[..., Any] | None]]:
         "optim": dict(OPTIMIZERS),
         "scheduler": {**CURVES, "plateau": PlateauScheduler},
         "trainer": {"*": Trainer},
-        "logger": {"csv": None, "wandb": WandbLogger},
+        "logger": {"csv": None, **LOGGERS},
     }
 
 

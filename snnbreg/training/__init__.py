@@ -6,7 +6,7 @@ uses what any network of :mod:`snnbreg.models` exposes (``sigma``, ``hard_delays
 """
 
 from snnbreg.training.evaluation import EVALUATIONS, evaluate
-from snnbreg.training.loggers import Logger, WandbLogger
+from snnbreg.training.loggers import Logger, TensorboardLogger, WandbLogger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import OBJECTIVES, Objective
 from snnbreg.training.run_folder import RunFolder
@@ -20,6 +20,7 @@ __all__ = [
     "Network",
     "Objective",
     "RunFolder",
+    "TensorboardLogger",
     "Trainer",
     "WandbLogger",
     "evaluate",

@@ -82,3 +82,15 @@ def test_a_schedule_that_is_none_is_named(small: Small, schedule: str) -> None:
     optimizers = build.build_optimizers(config, build.build_network(config, 28, 10, CPU))
     with pytest.raises(ValueError, match="A schedule is a mapping such as"):
         build_schedulers(config, optimizers, 4)
+
+
+def test_threads_are_those_of_the_config_and_afterwards_as_before(small: Small) -> None:
+    for threads, inside in ((3, 3), (None, 1)):
+        config = small()
+        config["trainer"]["threads"] = threads
+        with build.using_threads(config):
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == 1
+    config["trainer"]["threads"] = 0
+    with pytest.raises(ValueError, match="threads=0"), build.using_threads(config):
+        pass
