@@ -198,10 +198,8 @@ def backward(
     age2, tap2 = tap(2, p, again, short, enter, leave, d, s)
     again = (p + 1 == enter) | (p + 1 == enter + 1)
     age3, tap3 = tap(3, p + 1, again, short, enter, leave, d, s)
-    again = (leave == enter + 1) | (leave == p) | (leave == p + 1)
-    age4, tap4 = tap(4, leave, again, short, enter, leave, d, s)
-    again = (leave + 1 == p) | (leave + 1 == p + 1)
-    age5, tap5 = tap(5, leave + 1, again, short, enter, leave, d, s)
+    age4, tap4 = tap(4, leave, enter < 0, short, enter, leave, d, s)  # far from the others
+    age5, tap5 = tap(5, leave + 1, enter < 0, short, enter, leave, d, s)
     keep = tl.where(short, 0.0, 1.0).to(tl.float64)[:, None]
     held = tl.zeros((ROWS, LANES), grad.dtype.element_ty)
     if MASKED:

@@ -14,11 +14,15 @@ from snnbreg import functional
 from snnbreg.functional import LIFParameters
 from snnbreg.kernels import get_engine, select
 
-tl = pytest.importorskip("triton.language")
+triton = pytest.importorskip("triton")
+
+import triton.language as tl  # noqa: E402
 
 from snnbreg.kernels import gpu, gpu_autograd, gpu_gather  # noqa: E402
+from snnbreg.kernels.gpu_equations import kernel_ages, kernel_shape  # noqa: E402
 
 SETTINGS = list(itertools.product(("soft", "hard"), (False, True), ("triangle", "atan")))
+DEVICE = "cpu" if gpu.INTERPRETED else "cuda"
 interpreted = pytest.mark.skipif(not gpu.INTERPRETED, reason="float64 is for the interpreter")
 
 
@@ -54,6 +58,7 @@ def test_equals_the_reference(oracles, reset, detach, surrogate):
         {"reach": 1e30},  # beyond all whole numbers
         {"lowest": -6.0},  # negative delays lose mass
         {"lowest": -6.0, "whole": True},
+        {"lowest": -3.0, "sigma": 15.0},  # their taps next to those of the peak
         {"drive": 0.0},  # nobody fires
         {"drive": 400.0},  # nearly everybody fires at every step
     ],
@@ -64,6 +69,28 @@ def test_equals_the_reference_at_the_edges(oracles, case):
     spikes, _ = oracles.assert_equals_reference(gpu, arguments, weighting)
     if "drive" in case:
         assert spikes.mean() > 0.99 if case["drive"] else not spikes.any()
+
+
+@triton.jit
+def write_ages(delay, width, out, N: tl.constexpr):
+    j = tl.arange(0, N)
+    d, s, _ = kernel_shape(delay, width, j, N)
+    enter, _, _, leave = kernel_ages(d, s)
+    tl.store(out + j, enter)
+    tl.store(out + N + j, leave)
+
+
+def test_the_ages_inside_a_kernel_are_those_that_count_in_the_reference():
+    """Also where rounding decides."""
+    generator = torch.Generator().manual_seed(0)
+    delay = 12 * torch.randn(512, generator=generator).abs() - 2
+    width = 1 + torch.tensor([0, 0.06, 3.7, 10])[torch.arange(512) % 4]
+    delay[::3] = delay[::3].round()
+    ages = torch.zeros(2, 512, dtype=torch.int32, device=DEVICE)
+    write_ages[(1,)](delay.to(DEVICE), width.to(DEVICE), ages, N=512)
+    enter, leave = ages.cpu()
+    k = torch.arange(1, 81)[:, None]
+    assert torch.equal(functional.delay_kernel(delay, width, 80) > 0, (k >= enter) & (k < leave))
 
 
 @pytest.mark.parametrize("size", [{"T": 14, "B": 14, "N": 20}, {"T": 6, "B": 4, "N": 80}], ids=str)
@@ -77,9 +104,8 @@ def test_in_float32_it_differs_only_after_a_tie(oracles, size):
 
 def compare(oracles, arguments, weighting, lif, engine, samples):
     """In float32: spikes equal up to a tie; gradients of the samples that have none, to 1e-4."""
-    device = "cpu" if gpu.INTERPRETED else "cuda"
     expected, _ = oracles.run(functional, arguments, weighting, lif)
-    spikes = moved(oracles, engine, arguments, weighting, lif, device)[0]
+    spikes = moved(oracles, engine, arguments, weighting, lif)[0]
     assert spikes.dtype == torch.float32
     assert 0.02 < spikes.mean() < 0.9
     oracles.assert_first_differences_are_ties(spikes, expected, arguments, lif)
@@ -89,15 +115,15 @@ def compare(oracles, arguments, weighting, lif, engine, samples):
     arguments["mask"] = arguments["mask"][same]
     weighting = weighting[:, same]
     _, expected_grads = oracles.run(functional, arguments, weighting, lif)
-    again, grads = moved(oracles, engine, arguments, weighting, lif, device)
+    again, grads = moved(oracles, engine, arguments, weighting, lif)
     assert torch.equal(again, expected[:, same])
     oracles.assert_close(grads, expected_grads, 1e-4)
 
 
-def moved(oracles, engine, arguments, weighting, lif, device):
-    """``oracles.run`` on a device, with results on the CPU."""
-    there = {name: value.to(device) for name, value in arguments.items()}
-    spikes, grads = oracles.run(engine, there, weighting.to(device), lif)
+def moved(oracles, engine, arguments, weighting, lif):
+    """``oracles.run`` where the engine computes, with results on the CPU."""
+    there = {name: value.to(DEVICE) for name, value in arguments.items()}
+    spikes, grads = oracles.run(engine, there, weighting.to(DEVICE), lif)
     return spikes.cpu(), {name: grad.cpu() for name, grad in grads.items()}
 
 
@@ -245,7 +271,7 @@ def test_shapes_are_checked(oracles):
 
 
 def test_it_is_chosen_by_name(monkeypatch):
-    here, elsewhere = ("cpu", "cuda") if gpu.INTERPRETED else ("cuda", "cpu")
+    here, elsewhere = DEVICE, "cuda" if gpu.INTERPRETED else "cpu"
     assert get_engine("triton", here) is gpu
     with pytest.raises(ValueError, match=f"engine='triton' cannot compute on '{elsewhere}'"):
         get_engine("triton", elsewhere)
