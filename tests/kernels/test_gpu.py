@@ -83,9 +83,11 @@ def write_ages(delay, width, out, N: tl.constexpr):
 def test_the_ages_inside_a_kernel_are_those_that_count_in_the_reference():
     """Also where rounding decides."""
     generator = torch.Generator().manual_seed(0)
-    delay = 12 * torch.randn(512, generator=generator).abs() - 2
-    width = 1 + torch.tensor([0, 0.06, 3.7, 10])[torch.arange(512) % 4]
-    delay[::3] = delay[::3].round()
+    width = 1 + 10 * torch.rand(512, generator=generator)
+    delay = torch.randint(-2, 40, (512,), generator=generator) + 0.0
+    delay[::4] = delay[::4] + width[::4].frac()  # the kernel starts on a step, nearly
+    delay[1::4] = delay[1::4] - width[1::4].frac()  # it ends on a step, nearly
+    delay[2::4] = 40 * torch.rand(128, generator=generator)
     ages = torch.zeros(2, 512, dtype=torch.int32, device=DEVICE)
     write_ages[(1,)](delay.to(DEVICE), width.to(DEVICE), ages, N=512)
     enter, leave = ages.cpu()
