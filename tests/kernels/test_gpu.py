@@ -80,14 +80,18 @@ def write_ages(delay, width, out, N: tl.constexpr):
     tl.store(out + N + j, leave)
 
 
-def test_the_ages_inside_a_kernel_are_those_that_count_in_the_reference():
-    """Also where rounding decides."""
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float64, marks=interpreted)], ids=str
+)
+def test_the_ages_inside_a_kernel_are_those_that_count_in_the_reference(dtype):
+    """Also where rounding decides, at kernels that start or end on a step, nearly."""
     generator = torch.Generator().manual_seed(0)
-    width = 1 + 10 * torch.rand(512, generator=generator)
-    delay = torch.randint(-2, 40, (512,), generator=generator) + 0.0
-    delay[::4] = delay[::4] + width[::4].frac()  # the kernel starts on a step, nearly
-    delay[1::4] = delay[1::4] - width[1::4].frac()  # it ends on a step, nearly
-    delay[2::4] = 40 * torch.rand(128, generator=generator)
+    delay = 40 * torch.rand(512, generator=generator, dtype=dtype) - 2
+    delay[::4] = delay[::4].round()
+    delay[1::2] = delay[1::2].frac().abs()
+    width = 1 + 10 * torch.rand(512, generator=generator, dtype=dtype)
+    whole = torch.randint(2, 12, (256,), generator=generator)
+    width[1::2] = torch.where(whole % 2 == 0, whole + delay[1::2], whole - delay[1::2])
     ages = torch.zeros(2, 512, dtype=torch.int32, device=DEVICE)
     write_ages[(1,)](delay.to(DEVICE), width.to(DEVICE), ages, N=512)
     enter, leave = ages.cpu()
