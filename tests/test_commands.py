@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests_support import ROOT, SMALL_DIGITS
 
@@ -138,6 +140,13 @@ def test_wandb_runs_offline_without_a_key(command: Run, tmp_path: Path) -> None:
         assert str(rows[-1]["val_loss"]) == own["val_loss"]
         assert rows[-1]["delay/layers.0._type"] == "histogram"
         assert 0 < rows[-1]["density/readout.linear.weight"] <= 1
+        logged = {*(name.removesuffix("._type") for name in rows[-1])}
+        logged |= json.loads((path.parents[2] / "summary.json").read_text()).keys()
+        for panel in yaml.safe_load((ROOT / "configs" / "wandb_dashboard.yaml").read_text())[
+            "panels"
+        ]:
+            shown = [*panel["y"], *([panel["x"]] if "config" not in panel["x"] else [])]
+            assert all(fnmatch.filter(logged, name) for name in shown), panel
 
 
 BAD: list[tuple[str, Any]] = [

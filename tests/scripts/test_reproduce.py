@@ -1,0 +1,71 @@
+"""The study from the command line: killed, started again, drawn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests_support import ROOT, SMALL_DIGITS
+
+SMALL = [option for option in SMALL_DIGITS if "epochs" not in option]
+
+
+def command(tmp_path: Path, target: str, *more: str) -> list[str]:
+    program = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), target, *SMALL]
+    options = ["--seeds", "0", "--lambdas", "0,1", "--epochs", "2", "--jobs", "1"]
+    places = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "out")]
+    return [*program, *options, *places, *more]
+
+
+def test_a_killed_study_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("fcntl")
+    environment = {**os.environ, "SNNBREG_CACHE": str(tmp_path)}
+    first = subprocess.Popen(
+        command(tmp_path, "figure3"), env=environment, stderr=subprocess.DEVNULL
+    )
+    runs = tmp_path / "runs"
+    while not list(runs.glob("*/summary.json")) or len(list(runs.glob("*/output.txt"))) < 2:
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    (done,) = runs.glob("*/summary.json")
+    stamp = done.stat().st_mtime_ns
+    again = subprocess.run(
+        command(tmp_path, "figure3"), env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.startswith("1/3 runs, 2/6 epochs; start")
+    assert "3/3 runs, 6/6 epochs" in again.stderr
+    assert done.stat().st_mtime_ns == stamp
+    said = [path.read_text().count("Run folder:") for path in runs.glob("*/output.txt")]
+    assert said == [1, 1, 1]  # the one that was left alone, too
+    names = sorted(path.parent.name.split("__")[0] for path in runs.glob("*/summary.json"))
+    assert names == [f"experiment-spoken_digits_{n}" for n in ("adabreg", "adabreg", "adam")]
+    assert again.stdout.split() == [str(tmp_path / "out" / f"figure3.{k}") for k in ("svg", "png")]
+    assert all(Path(path).stat().st_size > 1000 for path in again.stdout.split())
+
+
+def test_the_plan_is_the_papers(tmp_path: Path) -> None:
+    program = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "all", "--dry-run"]
+    where = ["--runs", str(tmp_path), "--seeds", "0,7"]
+    planned = subprocess.run([*program, *where], capture_output=True, text=True, check=True)
+    folders = [Path(line.split()[1]).name for line in planned.stdout.splitlines()]
+    assert len(folders) == len(set(folders)) == 44  # 2 seeds, 2 schedules, 10 lambdas and Adam
+    for seed in (0, 7):
+        for schedule in ("", "_constant"):
+            kind = [f for f in folders if f"seed-{seed}__" in f]
+            adam = [f for f in kind if f.startswith(f"experiment-spoken_digits_adam{schedule}__")]
+            own = [f for f in kind if f.startswith(f"experiment-spoken_digits_adabreg{schedule}__")]
+            assert len(adam) == 1
+            lams = {float(f.split("optim.lam-")[1].split("__")[0]) for f in own}
+            assert lams == {0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10}
+    assert all(line.startswith("   0/30") for line in planned.stdout.splitlines())
+    assert not list(tmp_path.iterdir())
