@@ -86,14 +86,17 @@ def write_ages(delay, width, out, N: tl.constexpr):
 def test_the_ages_inside_a_kernel_are_those_that_count_in_the_reference(dtype):
     """Also where rounding decides, at kernels that start or end on a step, nearly."""
     generator = torch.Generator().manual_seed(0)
-    delay = 40 * torch.rand(512, generator=generator, dtype=dtype) - 2
+    N = 4096
+    delay = 40 * torch.rand(N, generator=generator, dtype=dtype) - 2
     delay[::4] = delay[::4].round()
-    delay[1::2] = delay[1::2].frac().abs()
-    width = 1 + 10 * torch.rand(512, generator=generator, dtype=dtype)
-    whole = torch.randint(2, 12, (256,), generator=generator)
-    width[1::2] = torch.where(whole % 2 == 0, whole + delay[1::2], whole - delay[1::2])
-    ages = torch.zeros(2, 512, dtype=torch.int32, device=DEVICE)
-    write_ages[(1,)](delay.to(DEVICE), width.to(DEVICE), ages, N=512)
+    delay[1::8] = delay[1::8].frac().abs()
+    width = 1 + 10 * torch.rand(N, generator=generator, dtype=dtype)
+    whole = torch.randint(2, 12, (N,), generator=generator)
+    width[1::4] = whole[1::4] - delay[1::4].frac()
+    width[2::4] = whole[2::4] + delay[2::4].frac()
+    width = torch.nextafter(width, width + torch.arange(N) % 3 - 1).clamp(min=1)
+    ages = torch.zeros(2, N, dtype=torch.int32, device=DEVICE)
+    write_ages[(1,)](delay.to(DEVICE), width.to(DEVICE), ages, N=N)
     enter, leave = ages.cpu()
     k = torch.arange(1, 81)[:, None]
     assert torch.equal(functional.delay_kernel(delay, width, 80) > 0, (k >= enter) & (k < leave))
