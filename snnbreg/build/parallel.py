@@ -131,9 +131,12 @@ class Study:
         return sum(run.done() for run in self.runs)
 
     def _begin(self, run: Run) -> subprocess.Popen[bytes] | None:
-        """Start a run, unless another process has it."""
+        """Start a run, unless another process has it or has ended it meanwhile."""
         held = lock(run.folder)
         if held is None:
+            return None
+        if run.finished():
+            held.close()
             return None
         threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
         folder = str(run.folder).replace("'", "\\'")
