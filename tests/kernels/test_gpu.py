@@ -58,7 +58,12 @@ def test_equals_the_reference(oracles, reset, detach, surrogate):
         {"reach": 1e30},  # beyond all whole numbers
         {"lowest": -6.0},  # negative delays lose mass
         {"lowest": -6.0, "whole": True},
-        {"lowest": -3.0, "reach": 3.0, "sigma": 15.0},  # their taps next to those of the peak
+        {
+            "lowest": -2.5,
+            "reach": 2.0,
+            "sigma": 15.0,
+            "N": 9,
+        },  # their taps next to those of the peak
         {"drive": 0.0},  # nobody fires
         {"drive": 400.0},  # nearly everybody fires at every step
     ],
