@@ -71,7 +71,8 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
     check_current(current)
     if not supports(current, lif):
         return functional.lif(current, lif)
-    return FeedForward.apply(current, lif, _recorded(current))
+    with torch.cuda.device_of(current):  # Triton launches on the current device
+        return FeedForward.apply(current, lif, _recorded(current))
 
 
 def delayed_recurrence(
@@ -112,7 +113,8 @@ def delayed_recurrence(
     check_recurrence(current, weight, delay, half_width, mask, finite=False)
     recorded = _recorded(current, weight, delay, half_width)
     width = half_width.expand(delay.shape)
-    return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
+    with torch.cuda.device_of(current):
+        return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
 
 
 def _recorded(*tensors: Tensor) -> bool:
