@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+# Before torch: threads that wait must not spin, or a busy machine is ten times slower.
+os.environ["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "passive")
 
 import hydra
 from hydra.core.hydra_config import HydraConfig

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+
 from tests_support import ROOT
 
 
