@@ -89,9 +89,9 @@ def test_the_command_line_wins_over_recipe_and_experiment(composed: Compose) -> 
 def test_no_optimizer_inherits_anothers_learning_rate(composed: Compose) -> None:
     rates = {
         optim: build.check(composed("dataset=spoken_digits", f"optim={optim}"))["optim"]["lr"]
-        for optim in ("adam", "sgd")
+        for optim in ("adabreg", "adam", "linbreg", "adamw", "sgd")
     }
-    assert rates == {"adam": 1e-3, "sgd": 1e-1}
+    assert rates == {"adabreg": 1e-2, "adam": 2e-3, "linbreg": 3.0, "adamw": 1e-3, "sgd": 1e-1}
 
 
 @pytest.mark.parametrize(
