@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import os
@@ -20,6 +19,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from snnbreg.build.schema import unknown_option
+
 log = logging.getLogger(__name__)
 
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
@@ -36,9 +37,7 @@ def explain(error: BaseException) -> str:
         parent = getattr(cause, "parent_node", None)
         if isinstance(error, ConfigCompositionException) and parent is not None:
             key, valid = str(getattr(cause, "full_key", "")), [str(name) for name in parent]
-            close = difflib.get_close_matches(key.rsplit(".", 1)[-1], valid, 1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            return f"{key} is no option here.{hint} Valid names: {', '.join(valid)}"
+            return unknown_option(key, "here", valid)
         cause = cause.__cause__
     text = str(error).split("Config search path")[0]
     if isinstance(error, OSError) and error.filename is not None:

@@ -88,9 +88,8 @@ def build_network(
 ) -> SpikingNetwork:
     """The network with its initial weights, which depend on the seed alone."""
     torch.manual_seed(config["seed"])
-    values = _arguments(config, "model") | {"sigma": config["model"]["sigma"]}
     with _naming("model"):
-        network = SpikingNetwork(inputs=channels, outputs=classes, **values)
+        network = SpikingNetwork(channels, classes, **_arguments(config, "model"))
     density = config["optim"]["init_density"]
     regularizer = config["optim"].get("regularizer", "none")
     with _naming("optim"):

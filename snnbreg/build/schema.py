@@ -7,6 +7,7 @@ that a misspelt key or a wrong type is refused before anything starts, with the 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -40,18 +41,26 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 # key: (type, what it is). Keys that no constructor takes but building needs.
 EXTRA: dict[str, dict[str, type]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
-    "model": {"objective": str, "sigma_decay": float, "sigma": float},
+    "model": {"objective": str, "sigma_decay": float},
     "optim": {"init_density": float, "delay_lr": float, "rules": list[Any]},
     "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},
     "trainer": {"resume": typing.Any, "threads": typing.Optional[int]},  # type: ignore[dict-item] # noqa: UP045
     "logger": {},
 }
 # Arguments that building fills in, or that nobody should set from a config.
-FILLED = {
-    "self", "params", "foreach", "maximize", "capturable", "differentiable", "fused", "inputs",
-    "outputs", "network", "objective", "train", "valid", "optimizers", "schedulers", "run",
-    "config", "seed", "loggers", "folder", "optimizer", "field", "total", "steps_per_epoch",
-    "sigma", "decoupled_weight_decay",
+FILLED: dict[str, set[str]] = {
+    "dataset": set(),
+    "model": {"inputs", "outputs"},
+    "optim": {
+        "params", "foreach", "maximize", "capturable", "differentiable", "fused",
+        "decoupled_weight_decay",
+    },
+    "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
+    "trainer": {
+        "network", "objective", "train", "valid", "optimizers", "schedulers", "run", "config",
+        "seed", "sigma", "loggers",
+    },
+    "logger": {"folder", "config"},
 }  # fmt: skip
 TOP = {"seed": int, "device": str}
 
@@ -72,6 +81,7 @@ def _supported(annotation: Any, default: Any) -> Any:
     return Any
 
 
+@functools.cache
 def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
     """A dataclass with the config keys of ``target``'s constructor and their types.
 
@@ -85,11 +95,8 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
         function = target.__init__ if inspect.isclass(target) else target
         hints = typing.get_type_hints(function)
         for name, parameter in signature.parameters.items():
-            if name in FILLED or name in fields or (group, name) == ("scheduler", "epochs"):
-                continue
-            if parameter.kind != parameter.VAR_KEYWORD:
-                default = parameter.default
-                fields[name] = _supported(hints.get(name, Any), default)
+            if name not in FILLED[group] and name not in fields:
+                fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
         group, [(name, kind, field(default="???")) for name, kind in fields.items()]
     )
@@ -107,10 +114,11 @@ def targets() -> dict[str, dict[str, Callable[..., Any] | None]]:
     }
 
 
-def _unknown(key: str, choice: str, valid: list[str]) -> ValueError:
+def unknown_option(key: str, where: str, valid: list[str]) -> str:
+    """Say that a key is no option ``where``, with the nearest valid name and all of them."""
     close = difflib.get_close_matches(key.rsplit(".", 1)[-1], valid, 1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    return ValueError(f"{key} is no option of {choice}.{hint} Valid names: {', '.join(valid)}")
+    return f"{key} is no option {where}.{hint} Valid names: {', '.join(valid)}"
 
 
 def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,12 +133,13 @@ def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     choices = targets()[group]
     name = str(values.get("name", ""))
     if "*" not in choices and name not in choices:
-        raise _unknown(f"{group}.name={name}", f"the group {group}", sorted(choices))
+        where = f"of the group {group}"
+        raise ValueError(unknown_option(f"{group}.name={name}", where, sorted(choices)))
     schema = OmegaConf.structured(schema_of(choices.get(name, choices.get("*")), group))
     valid = list(schema)
     for key in values:
         if key not in valid:
-            raise _unknown(f"{group}.{key}", f"{group}={name}", valid)
+            raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))
     for key, value in values.items():
         try:
             OmegaConf.update(schema, key, value, merge=False)
@@ -164,7 +173,7 @@ def check(cfg: Any) -> dict[str, Any]:
     plain.pop("experiment", None)
     for key in plain:
         if key not in groups and key not in TOP:
-            raise _unknown(str(key), "the config", [*groups, *TOP])
+            raise ValueError(unknown_option(str(key), "of the config", [*groups, *TOP]))
     for key in (*groups, *TOP):
         if plain.get(key) is None:
             raise ValueError(f"The config says nothing about {key}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import functional
 from ..functional import LIFParameters, check_current, check_recurrence, delay_kernel, kernel_length
 from .cpu_autograd import Axonal, FeedForward, Synaptic
+from .select import backward_may_follow
 
 DEFAULT = LIFParameters()
 LONGEST = 8192
@@ -61,7 +62,7 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
     check_current(current)
     if not supports(current, lif):
         return functional.lif(current, lif)
-    return FeedForward.apply(current, lif, _recorded(current))
+    return FeedForward.apply(current, lif, backward_may_follow(current))
 
 
 def delayed_recurrence(
@@ -101,14 +102,9 @@ def delayed_recurrence(
     check_recurrence(current, weight, delay, half_width, mask)
     if not supports(current, lif):
         return functional.delayed_recurrence(current, weight, delay, half_width, mask, lif)
-    recorded = _recorded(current, weight, delay, half_width)
+    recorded = backward_may_follow(current, weight, delay, half_width)
     if delay.ndim == 2:
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
         return Synaptic.apply(current, weight * kernel, mask, lif, recorded)
     width = half_width.expand(delay.shape)
     return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
-
-
-def _recorded(*tensors: Tensor) -> bool:
-    """Whether a backward pass may follow."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

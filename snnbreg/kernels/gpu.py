@@ -26,6 +26,7 @@ from .. import functional
 from ..functional import LIFParameters, check_current, check_recurrence
 from . import gpu_lif
 from .gpu_autograd import LARGEST, Axonal, FeedForward
+from .select import backward_may_follow
 
 DEFAULT = LIFParameters()
 INTERPRETED = not isinstance(gpu_lif.forward, JITFunction)
@@ -72,7 +73,7 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
     if not supports(current, lif):
         return functional.lif(current, lif)
     with torch.cuda.device_of(current):  # Triton launches on the current device
-        return FeedForward.apply(current, lif, _recorded(current))
+        return FeedForward.apply(current, lif, backward_may_follow(current))
 
 
 def delayed_recurrence(
@@ -111,12 +112,7 @@ def delayed_recurrence(
     if delay.ndim == 2 or len(delay) > LARGEST or not supports(current, lif):
         return functional.delayed_recurrence(current, weight, delay, half_width, mask, lif)
     check_recurrence(current, weight, delay, half_width, mask, finite=False)
-    recorded = _recorded(current, weight, delay, half_width)
+    recorded = backward_may_follow(current, weight, delay, half_width)
     width = half_width.expand(delay.shape)
     with torch.cuda.device_of(current):
         return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
-
-
-def _recorded(*tensors: Tensor) -> bool:
-    """Whether a backward pass may follow."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -113,3 +113,8 @@ def _gpu_engine(device: torch.device) -> Engine:
             "move the network to a GPU."
         )
     return gpu
+
+
+def backward_may_follow(*tensors: Tensor) -> bool:
+    """Whether an engine has to keep what a backward pass needs."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
