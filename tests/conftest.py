@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from tests_support import COARSE, ROOT, SMALL
+from tests_support import COARSE, ROOT, SMALL, load_script
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +46,7 @@ def small(composed: Callable[..., DictConfig]) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def train() -> Callable[..., dict[str, Any]]:
     """The function ``train`` of train.py."""
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.train
+    return load_script("train.py").train
 
 
 @pytest.fixture

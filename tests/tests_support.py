@@ -1,6 +1,8 @@
-"""Settings that several tests share."""
+"""What several tests share."""
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
@@ -14,3 +16,13 @@ SMALL = [
 
 COARSE = ["dataset.bin_ms=50", "dataset.channels=28"]
 SMALL_DIGITS = [*SMALL, *COARSE]
+
+
+def load_script(path: str) -> ModuleType:
+    """A program of the repository as a module, such as ``scripts/report.py``; its main sleeps."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

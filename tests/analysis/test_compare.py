@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,20 +7,14 @@ from pathlib import Path
 import pytest
 
 from snnbreg.analysis import compare, read_run
-from tests_support import ROOT
+from tests_support import load_script
 
 Make = Callable[..., Path]
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    path = ROOT / "scripts" / "compare_runs.py"
-    spec = importlib.util.spec_from_file_location("compare_runs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-    return int(module.main())
+    monkeypatch.setattr(sys, "argv", ["compare_runs.py", *map(str, arguments)])
+    return int(load_script("scripts/compare_runs.py").main())
 
 
 def test_equal_apart_from_the_clock(

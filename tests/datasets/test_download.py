@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 import subprocess
 import sys
@@ -18,18 +17,14 @@ from data_files import random_recordings, write_events
 from snnbreg.datasets import DATASETS, download
 from snnbreg.datasets.download import Archive, archives, fetch
 from snnbreg.datasets.locate import FOLDERS, data_root
+from tests_support import load_script
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 
 
 @pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("prepare_data", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/prepare_data.py")
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,9 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
-path = Path(__file__).parents[2] / "scripts" / "benchmark.py"
-spec = importlib.util.spec_from_file_location("benchmark", path)
-benchmark = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(benchmark)
+from tests_support import load_script
+
+benchmark = load_script("scripts/benchmark.py")
 
 LAYER = {"T": 30, "B": 3, "N": 5, "sigma": 4.0, "delay": 6.0, "drive": 1.2}
 

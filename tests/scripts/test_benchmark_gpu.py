@@ -1,17 +1,12 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
 from snnbreg.kernels import gpu
+from tests_support import load_script
 
-path = Path(__file__).parents[2] / "scripts" / "benchmark_gpu.py"
-spec = importlib.util.spec_from_file_location("benchmark_gpu", path)
-benchmark = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(benchmark)
+benchmark = load_script("scripts/benchmark_gpu.py")
 DEVICE = "cpu" if gpu.INTERPRETED else "cuda"
 SIZES = {"T": 3, "inputs": 2, "outputs": 2, "hidden": (4,)}
 

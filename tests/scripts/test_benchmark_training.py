@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 import torch
 
-from tests_support import ROOT
+from tests_support import load_script
 
 
 @pytest.fixture
 def benchmark() -> ModuleType:
-    path = ROOT / "scripts" / "benchmark_training.py"
-    spec = importlib.util.spec_from_file_location("benchmark_training", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/benchmark_training.py")
 
 
 def test_optimizers_are_compared_with_adam(benchmark: ModuleType) -> None:

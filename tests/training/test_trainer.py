@@ -252,3 +252,19 @@ def test_gradients_are_clipped(small: Small, tmp_path: Path) -> None:
     assert float(trainer._clip()) == pytest.approx(math.sqrt(count), rel=1e-5)
     clipped = sum(float(p.grad.square().sum()) for p in trainer._parameters if p.grad is not None)
     assert math.sqrt(clipped) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_rounding_delays_is_not_undone_by_an_optimizer_that_mirrors_them(
+    small: Small, tmp_path: Path
+) -> None:
+    config = small("optim.rules=[{pattern: '', regularizer: l1}]", "optim.lam=0.5")
+    trainer = make_trainer(config, RunFolder(tmp_path))
+    optimizer = trainer.optimizers["weights"]
+    for parameter in trainer._parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # the dual variable knows the delays as they were
+    trainer.network.round_delays_()
+    rounded = {name: delay.clone() for name, delay in trainer.network.delays().items()}
+    trainer._resync_delays()
+    optimizer.step()
+    assert_equal_states(dict(trainer.network.delays()), rounded)
