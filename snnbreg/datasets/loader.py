@@ -30,14 +30,16 @@ class FrameSet:
         lengths: int64 (samples,), frames used by each sample; a batch is cut to its longest.
             None where every sample uses T.
         scale: frames are multiplied by it in a batch (1/255 for images).
+        first: number of ``frames[0]`` among all samples of the data set.
 
     Raises:
         ValueError: if types or shapes do not fit together.
 
     Example:
-        >>> s = FrameSet(torch.zeros(5, 3, 2, dtype=torch.uint8), torch.arange(5))
-        >>> len(s), s.subset(torch.tensor([4, 1])).targets.tolist()
-        (5, [4, 1])
+        >>> s = FrameSet(torch.zeros(5, 3, 2, dtype=torch.uint8), torch.arange(5), first=100)
+        >>> part = s.subset(torch.tensor([4, 1]))
+        >>> len(s), part.targets.tolist(), part.ids.tolist()
+        (5, [4, 1], [104, 101])
     """
 
     frames: Tensor
@@ -45,6 +47,7 @@ class FrameSet:
     index: Tensor | None = None
     lengths: Tensor | None = None
     scale: float = 1.0
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.frames.dtype != torch.uint8 or self.frames.ndim != 3:
@@ -68,6 +71,16 @@ class FrameSet:
     def targets(self) -> Tensor:
         """Labels of the split's samples in order, int64 (len,)."""
         return self.labels if self.index is None else self.labels[self.index]
+
+    @property
+    def ids(self) -> Tensor:
+        """Numbers of the split's samples in their data set, int64 (len,).
+
+        The samples of the training, validation and test files are numbered one behind the other,
+        so that each has a number of its own, and the same one whichever split it lands in.
+        """
+        index = torch.arange(len(self.frames)) if self.index is None else self.index
+        return index + self.first
 
     def subset(self, index: Tensor) -> FrameSet:
         """Return the samples of this split at the given positions, sharing the frames.
@@ -209,6 +222,11 @@ class FrameLoader:
     def samples(self) -> int:
         """Number of samples in an epoch."""
         return len(self.frames)
+
+    @property
+    def ids(self) -> Tensor:
+        """Numbers of the samples in the order of an unshuffled epoch, int64 (len of the split,)."""
+        return self.frames.ids
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

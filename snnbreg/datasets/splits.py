@@ -72,14 +72,15 @@ def limited(split: FrameSet, limit: int | None) -> FrameSet:
     return split.subset(permutation(len(split), _LIMIT_SEED)[:limit].sort().values)
 
 
-def frame_set(recordings: Recordings, scale: float = 1.0) -> FrameSet:
-    """Return a split with all recordings; the frames are shared, not copied."""
+def frame_set(recordings: Recordings, scale: float = 1.0, first: int = 0) -> FrameSet:
+    """Return a split with all recordings, numbered from ``first``; the frames are shared."""
     lengths = recordings.lengths
     return FrameSet(
         torch.from_numpy(recordings.frames),
         torch.from_numpy(recordings.labels),
         lengths=None if lengths is None else torch.from_numpy(lengths),
         scale=scale,
+        first=first,
     )
 
 
@@ -114,7 +115,8 @@ def assemble(
 
     Args:
         name: of the data set.
-        parts: recordings of ``train``, ``test`` and, where there is an official one, ``valid``.
+        parts: recordings of ``train``, of ``valid`` where there is an official one, and of
+            ``test``; samples are numbered in this order.
         classes: number of classes.
         limit: at most so many samples per split.
         valid_fraction: part of the training set that becomes the validation set, where ``parts``
@@ -132,7 +134,11 @@ def assemble(
     for part, recordings in parts.items():
         if not len(recordings.frames):
             raise ValueError(f"{name}: the {part} file holds no recordings")
-    sets: dict[str, FrameSet] = {part: frame_set(found, scale) for part, found in parts.items()}
+    sets: dict[str, FrameSet] = {}
+    first = 0
+    for part, found in parts.items():
+        sets[part] = frame_set(found, scale, first)
+        first += len(found.frames)
     if "valid" not in sets:
         sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
     chosen: dict[str, Any] = {part: limited(split, limit) for part, split in sets.items()}

@@ -37,6 +37,16 @@ def test_psmnist_is_one_order_of_the_pixels_for_all_images(mnist: Mnist) -> None
     assert [len(s) for s in (splits.train, splits.valid, splits.test)] == [80, 20, 20]
 
 
+def test_images_are_numbered_through_both_files(mnist: Mnist) -> None:
+    splits = RowsMNIST(root=str(mnist[0]), valid_fraction=0.2, limit=15).load()
+    for split in ("train", "valid", "test"):
+        part = getattr(splits, split)
+        assert part.targets.tolist() == [number % 10 for number in part.ids]
+        x, _ = batch(splits, split)
+        pixels = torch.from_numpy(mnist[1])[part.ids]
+        torch.testing.assert_close(x.transpose(0, 1), pixels.float() / 255)
+
+
 def test_sequences_without_permutation(mnist: Mnist) -> None:
     root, images, _ = mnist
     pixels, _ = batch(SMNIST(root=str(root)).load())

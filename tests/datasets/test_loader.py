@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,14 @@ def test_subsets_share_the_frames(frames: FrameSet) -> None:
     assert y.tolist() == [5, 4]
     assert torch.equal(x, frames.frames[[5, 4]].transpose(0, 1).float())
     assert sorted(gathered(FrameLoader(some, 3, shuffle=True))[1].tolist()) == [2, 4, 5, 9]
+
+
+def test_a_sample_keeps_its_number(frames: FrameSet) -> None:
+    numbered = replace(frames, first=100)
+    for split in (numbered, *split_validation(numbered, 0.2, seed=0), limited(numbered, 6)):
+        assert split.ids.dtype == torch.int64
+        assert split.ids.tolist() == [100 + label for label in split.targets]
+        assert torch.equal(FrameLoader(split, 4, shuffle=True).ids, split.ids)
 
 
 def test_frames_are_scaled(frames: FrameSet) -> None:

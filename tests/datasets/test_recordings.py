@@ -44,6 +44,17 @@ def test_shd(hsd: Path) -> None:
     assert other.valid.targets.tolist() != splits.valid.targets.tolist()
 
 
+def test_numbers_run_through_the_files(hsd: Path) -> None:
+    for options in ({}, {"limit": 3}, {"split_seed": 1}):
+        shd = SHD(root=str(hsd), **options).load()
+        for part in (shd.train, shd.valid):
+            assert part.ids.tolist() == [19 - label for label in part.targets]
+        assert shd.test.ids.tolist() == [29 - label for label in shd.test.targets]
+    ssc = SSC(root=str(hsd)).load()
+    numbers = [s.ids.tolist() for s in (ssc.train, ssc.valid, ssc.test)]
+    assert numbers == [[0, 1, 2, 3, 4, 5], [6, 7, 8], [9, 10, 11, 12]]
+
+
 def test_shd_as_published(hsd: Path) -> None:
     splits = SHD(root=str(hsd), binning="delrec").load()
     assert splits.train.lengths is not None
