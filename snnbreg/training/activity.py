@@ -54,6 +54,16 @@ class Activity:
             for hook in hooks:
                 hook.remove()
 
+    def _hidden(self) -> dict[str, Tensor]:
+        return {name: count for name, count in self.counts.items() if name != "input"}
+
+    def rates(self) -> dict[str, float]:
+        """Spikes per neuron and step of every hidden layer."""
+        return {
+            name: float(count.sum()) / self.neuron_steps[name]
+            for name, count in self._hidden().items()
+        }
+
     def summary(self, network: Network) -> dict[str, float]:
         """The figures of a whole evaluation.
 
@@ -63,7 +73,7 @@ class Activity:
             spike counts its non-zero outgoing weights (the metric of NeuroBench, Yik et al. 2023,
             with the recurrent weights included). An analog input counts as one event a step.
         """
-        hidden = {name: count for name, count in self.counts.items() if name != "input"}
+        hidden = self._hidden()
         steps = sum(self.neuron_steps[name] for name in hidden)
         spikes = sum(float(count.sum()) for count in hidden.values())
         operations = 0.0

@@ -19,6 +19,10 @@ EVALUATIONS = ("published", "deployed")
 class Loader(Protocol):
     """What the trainer needs of a data loader."""
 
+    @property
+    def ids(self) -> Tensor:
+        """Numbers of the samples in their data set, in the order of an unshuffled epoch."""
+
     def __len__(self) -> int:
         """Batches per epoch."""
 
@@ -45,6 +49,7 @@ def evaluate(
     objective: Objective,
     evaluation: str = "published",
     activity: Activity | None = None,
+    answers: list[tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, float]:
     """Loss and accuracy over all samples of a loader.
 
@@ -55,6 +60,7 @@ def evaluate(
         evaluation: ``published`` (delays rounded, the current sigma) or ``deployed`` (delays
             rounded, sigma 0: one integer delay per neuron, what a chip runs).
         activity: counts spikes meanwhile if given.
+        answers: gets the labels and the predicted classes of every batch, (B,) each, if given.
 
     Returns:
         ``loss`` (mean over samples), ``acc`` (fraction) and ``samples``.
@@ -72,7 +78,10 @@ def evaluate(
         for frames, labels in loader.epoch(0):
             batch_loss, scores = objective(network(frames), labels)
             loss = loss + batch_loss.double() * len(labels)
-            correct = correct + (scores.argmax(-1) == labels).sum()
+            predicted = scores.argmax(-1)
+            correct = correct + (predicted == labels).sum()
+            if answers is not None:
+                answers.append((labels, predicted))
             samples += len(labels)
     if samples == 0:
         raise ValueError("There is nothing to evaluate: the split holds no samples")

@@ -24,22 +24,26 @@ def validation_row(network: Network, loader: Loader, objective: Objective) -> di
     Returns:
         ``val_loss``, ``val_acc`` (published), ``deployed_val_loss``, ``deployed_val_acc``,
         ``nonzero`` and ``density`` of all weight matrices, the figures of
-        :meth:`Activity.summary`, and ``layers``: non-zero weights by weight matrix.
+        :meth:`Activity.summary`; ``layers``: a row of its own, ``nonzero/NAME`` by weight matrix
+        and ``firing_rate/NAME`` by hidden layer.
     """
     activity = Activity()
     published = evaluate(network, loader, objective, "published", activity)
     deployed = evaluate(network, loader, objective, "deployed") if network.delays() else published
-    layers = {s.name: int(torch.count_nonzero(s.weight.detach())) for s in network.synapses()}
+    nonzero = {s.name: int(torch.count_nonzero(s.weight.detach())) for s in network.synapses()}
     weights = sum(s.weight.numel() for s in network.synapses())
     return {
         "val_loss": published["loss"],
         "val_acc": published["acc"],
         "deployed_val_loss": deployed["loss"],
         "deployed_val_acc": deployed["acc"],
-        "nonzero": sum(layers.values()),
-        "density": sum(layers.values()) / weights,
+        "nonzero": sum(nonzero.values()),
+        "density": sum(nonzero.values()) / weights,
         **activity.summary(network),
-        "layers": layers,
+        "layers": {
+            **{f"nonzero/{name}": count for name, count in nonzero.items()},
+            **{f"firing_rate/{name}": rate for name, rate in activity.rates().items()},
+        },
     }
 
 

@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
+import numpy as np
 import torch
 
 from snnbreg.training.network import Network
@@ -40,22 +41,29 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 class RunFolder:
-    """Paths, readers and writers of one run folder (see ``outputs/`` and the README)."""
+    """Paths, readers and writers of one run folder (see ``outputs/`` and the README).
+
+    ``config.yaml`` and ``metrics.csv`` (a row per finished epoch) are there while it trains;
+    ``predictions.npz`` (classes of the validation and test samples, see
+    :func:`~snnbreg.training.summarise`) and then ``summary.json`` when it ends.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.predictions = self.path / "predictions.npz"
         self.initial = self.path / "checkpoints" / "initial.pt"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Write one row per finished epoch."""
+        """Write one row per finished epoch; a cell stays empty where a row lacks the column."""
         text = io.StringIO()
         if history:
-            writer = csv.DictWriter(text, fieldnames=list(history[0]))
+            names = dict.fromkeys(name for row in history for name in row)
+            writer = csv.DictWriter(text, fieldnames=list(names))
             writer.writeheader()
             writer.writerows(history)
         write_atomically(self.metrics, lambda file: file.write(text.getvalue().encode()))
@@ -65,6 +73,10 @@ class RunFolder:
         plain = {key: None if value != value else value for key, value in summary.items()}
         text = json.dumps(plain, indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, lambda file: file.write(text.encode()))
+
+    def write_predictions(self, arrays: Mapping[str, Any]) -> None:
+        """Write what the best checkpoint predicts, an array (numpy) per name."""
+        write_atomically(self.predictions, lambda file: np.savez_compressed(file, **arrays))
 
     def read_summary(self) -> dict[str, Any] | None:
         """The summary, or None where the run has not ended."""

@@ -1,19 +1,25 @@
-"""What a run ends with: ``summary.json`` and a short table."""
+"""What a run ends with: ``summary.json``, ``predictions.npz`` and a short table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from snnbreg.training.evaluation import Loader, evaluate
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
 from snnbreg.training.run_folder import load_checkpoint, load_network
 from snnbreg.training.trainer import Trainer
 
 
 def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, Any]:
-    """Evaluate the best checkpoint, write ``summary.json`` and tell the loggers.
+    """Evaluate the best checkpoint, write predictions and summary, and tell the loggers.
 
-    The network holds the best checkpoint's state afterwards.
+    The network holds the best checkpoint's state afterwards. ``predictions.npz`` has, for each
+    ``SPLIT`` of valid and test, ``SPLIT_ids`` (numbers of the samples in their data set),
+    ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``.
 
     Args:
         trainer: after its ``fit``.
@@ -31,15 +37,17 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         "best_deployed_val_acc": best.get("deployed_val_acc"),
         "select": trainer.select,
     }
-    results: Iterable[tuple[str, str]] = (("", "published"), ("deployed_", "deployed"))
-    if best and test is not None:
+    tested: dict[str, dict[str, float]] = {}
+    if best:
         load_network(trainer.network, load_checkpoint(trainer.run.best)["network"], "best.pt")
-        for prefix, evaluation in results:
-            figures = evaluate(trainer.network, test, trainer.objective, evaluation)
-            summary[f"{prefix}test_acc"] = figures["acc"]
-            summary[f"{prefix}test_loss"] = figures["loss"]
-    else:
-        summary |= {f"{p}test_{k}": None for p, _ in results for k in ("acc", "loss")}
+        _, predictions = _answers(trainer, "valid", trainer.valid)
+        if test is not None:
+            tested, more = _answers(trainer, "test", test)
+            predictions |= more
+        trainer.run.write_predictions(predictions)
+    for prefix, evaluation in (("", "published"), ("deployed_", "deployed")):
+        for key in ("acc", "loss"):
+            summary[f"{prefix}test_{key}"] = tested.get(evaluation, {}).get(key)
     summary |= {key: best.get(key) for key in ("nonzero", "density", "synops", "firing_rate")}
     summary["parameters"] = sum(p.numel() for p in trainer._parameters)
     summary["epochs"] = len(trainer.history)
@@ -48,6 +56,22 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     for logger in trainer.loggers:
         logger.finish(summary)
     return summary
+
+
+def _answers(
+    trainer: Trainer, split: str, loader: Loader
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray[Any, Any]]]:
+    """Figures and predictions of both evaluations; the numbers as small as they can be."""
+    figures, arrays = {}, {f"{split}_ids": loader.ids.cpu().numpy()}
+    for evaluation in EVALUATIONS:
+        answers: list[tuple[Tensor, Tensor]] = []
+        figures[evaluation] = evaluate(
+            trainer.network, loader, trainer.objective, evaluation, answers=answers
+        )
+        labels, predicted = (torch.cat(part).cpu().numpy() for part in zip(*answers, strict=True))
+        for name, classes in (("labels", labels), (evaluation, predicted)):
+            arrays[f"{split}_{name}"] = classes.astype(np.min_scalar_type(int(classes.max())))
+    return figures, arrays
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

@@ -166,7 +166,7 @@ class Trainer:
         for scheduler in self.schedulers:
             scheduler.step_epoch(row["train_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
-        row |= {f"nonzero/{name}": count for name, count in row.pop("layers").items()}
+        row |= row.pop("layers")
         self.history.append(row)
         self._record()
         bar.set_postfix_str(

@@ -53,9 +53,28 @@ def test_summary_counts_by_hand(frames: Tensor) -> None:
     summary = activity.summary(network)
     assert summary["firing_rate"] == 4 / (2 * 3 * 2 * 2)
     assert summary["silent"] == 1
+    assert activity.rates() == {"hidden": summary["firing_rate"]}
     # per pass: input channel 0 twice to 1 weight, channel 2 three times to 2 weights;
     # neuron 0 fires twice into no recurrent weight, neuron 1 never: 8 for 2 samples
     assert summary["synops"] == 4.0
+
+
+def test_rates_are_those_of_each_layer(frames: Tensor) -> None:
+    class Two(Doubling):
+        last = nn.Identity()
+
+        def forward(self, frames: Tensor) -> Tensor:
+            return self.last(super().forward(frames)[..., :1])
+
+        def spiking_layers(self) -> dict[str, nn.Module]:
+            return {**super().spiking_layers(), "last": self.last}
+
+    network, activity = Two(), Activity()
+    with activity.of(network):
+        network(frames)
+    # of two neurons one spikes twice in 3 steps of 2 samples; that one is the last layer
+    assert activity.rates() == {"hidden": 2 / 12, "last": 2 / 6}
+    assert activity.summary(network)["firing_rate"] == 4 / 18
 
 
 def test_hooks_are_gone_afterwards_and_after_an_error(frames: Tensor) -> None:

@@ -81,6 +81,8 @@ def test_metrics_and_summary_are_read_back(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "new" / "folder")
     run.write_metrics([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
     assert run.metrics.read_text().split() == ["epoch,loss", "1,0.5", "2,0.25"]
+    run.write_metrics([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "rate": 0.1}])
+    assert run.metrics.read_text().split() == ["epoch,loss,rate", "1,0.5,", "2,0.25,0.1"]
     assert run.read_summary() is None
     assert not run.finished()
     run.write_summary({"status": "diverged", "test_acc": float("nan")})

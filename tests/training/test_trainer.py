@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from snnbreg import build
-from snnbreg.training import EVALUATIONS, RunFolder, Trainer, evaluate
+from snnbreg.training import EVALUATIONS, RunFolder, Trainer, evaluate, summarise
 from snnbreg.training.run_folder import load_checkpoint
 
 Small = Callable[..., dict[str, Any]]
@@ -31,6 +32,7 @@ COLUMNS = [
     "lr",
     "sigma",
     "firing_rate",
+    "firing_rate/layers.0",
     "synops",
     "seconds",
 ]
@@ -59,6 +61,11 @@ def make_trainer(config: dict[str, Any], run: RunFolder) -> Trainer:
     splits = build.build_splits(config)
     network = build.build_network(config, splits.channels, splits.classes, device)
     return build.build_trainer(config, network, splits, run, device)
+
+
+def loader_of_test(config: dict[str, Any]) -> Any:
+    splits = build.build_splits(config)
+    return build.build_loader(config, splits, "test", build.build_device(config))
 
 
 def assert_equal_states(one: Any, other: Any) -> None:
@@ -104,6 +111,59 @@ def test_a_run_leaves_what_the_contract_names(
     nonzero = sum(int((weight != 0).sum()) for weight in weights)
     assert summary["nonzero"] == nonzero
     assert summary["density"] == nonzero / sum(weight.numel() for weight in weights)
+
+
+def test_predictions_are_those_of_the_best_checkpoint(
+    small: Small, train: Train, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path)
+    config = small("optim=adam", "optim.lr=0.02", "model.sigma=3.5", "seed=3")
+    summary = train(config, run)
+    assert summary["best_epoch"] < summary["epochs"]
+    with np.load(run.predictions) as file:
+        found = dict(file)
+    trainer = make_trainer(config, run)
+    trainer.load_state_dict(load_checkpoint(run.best))
+    loaders = {"valid": trainer.valid, "test": loader_of_test(config)}
+    names = {f"{s}_{k}" for s in loaders for k in ("ids", "labels", *EVALUATIONS)}
+    assert set(found) == names
+    assert {a.dtype for n, a in found.items() if "ids" not in n} == {np.dtype(np.uint8)}
+    for split, loader in loaders.items():
+        assert found[f"{split}_ids"].tolist() == loader.ids.tolist()
+        labels = torch.cat([labels for _, labels in loader.epoch(0)])
+        assert found[f"{split}_labels"].tolist() == labels.tolist()
+        for evaluation in EVALUATIONS:
+            sigma = 0.0 if evaluation == "deployed" else None
+            network = trainer.network.eval()
+            with torch.no_grad(), network.hard_delays(sigma):
+                scores = torch.cat([network(frames).sum(0) for frames, _ in loader.epoch(0)])
+            assert found[f"{split}_{evaluation}"].tolist() == scores.argmax(1).tolist()
+    right = {n: (found[n] == found[f"{n.split('_')[0]}_labels"]).mean() for n in names}
+    assert right["test_published"] == summary["test_acc"]
+    assert right["test_deployed"] == summary["deployed_test_acc"]
+    assert right["valid_published"] == summary["best_val_acc"]
+    assert right["valid_deployed"] == summary["best_deployed_val_acc"]
+    assert not set(found["valid_ids"]) & set(found["test_ids"])
+
+
+def test_a_run_can_end_without_a_test(small: Small, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    trainer = make_trainer(small("trainer.epochs=1"), run)
+    summary = summarise(trainer, trainer.fit(), None)
+    assert summary["test_acc"] is summary["deployed_test_loss"] is None
+    with np.load(run.predictions) as file:
+        assert {name.split("_")[0] for name in file} == {"valid"}
+
+
+def test_an_old_history_can_be_continued(small: Small, train: Train, tmp_path: Path) -> None:
+    """Rows of a checkpoint from before a column was written have an empty cell there."""
+    run = RunFolder(tmp_path)
+    config = small()
+    train(config, run)
+    state = load_checkpoint(run.last)
+    history = [{k: v for k, v in r.items() if "firing_rate/" not in k} for r in state["history"]]
+    train(config, run, {**state, "epoch": 2, "history": history[:2]})
+    assert [row["firing_rate/layers.0"] == "" for row in rows(run)] == [True, True, False]
 
 
 def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
