@@ -46,11 +46,10 @@ def main_sweeps(runs: Sequence[Run], scheduled: bool | None) -> list[Sweep]:
 
 
 def title(axes: Axes, sweep: Sweep) -> None:
-    """Data set, schedule and number of seeds above a panel."""
+    """Data set, schedule and number of runs of a lambda above a panel."""
     schedule = sweep.scheduler if sweep.scheduled else "no schedule"
-    seeds = max(len(group.runs) for group in sweep.groups.values())
-    plural = "s" if seeds > 1 else ""
-    axes.set_title(f"{sweep.dataset} · {schedule} · {seeds} seed{plural}", loc="left")
+    members = max(sweep.groups.values(), key=lambda group: len(group.runs)).members
+    axes.set_title(f"{sweep.dataset} · {schedule} · {members}", loc="left")
 
 
 def by_epoch(
@@ -139,7 +138,7 @@ def firing_rates(runs: Sequence[Run]) -> Figure:
 
 
 def by_lambda(runs: Sequence[Run], scheduled: bool) -> Figure:
-    """Best validation accuracy against lambda: mean, deviation and every seed."""
+    """Best validation accuracy against lambda: mean, deviation and every run."""
     found = main_sweeps(runs, scheduled)
     figure, all_axes = canvas.panels(len(found))
     for axes, sweep in zip(all_axes, found, strict=True):
@@ -148,8 +147,8 @@ def by_lambda(runs: Sequence[Run], scheduled: bool) -> Figure:
         points = [point for point in points if math.isfinite(point[1])]
         lams, means, deviations = (list(column) for column in zip(*points, strict=True))
         for lam, group in sweep.groups.items():
-            seeds = group.values("best_val_acc")
-            axes.scatter([lam] * len(seeds), seeds, s=14, color=colour, alpha=0.35, linewidth=0)
+            single = group.values("best_val_acc")
+            axes.scatter([lam] * len(single), single, s=14, color=colour, alpha=0.35, linewidth=0)
         axes.errorbar(
             lams, means, yerr=deviations, color=colour, marker="o", markersize=5, capsize=2.5,
             linewidth=1.5, label=optimizer_name(sweep.first),

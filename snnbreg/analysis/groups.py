@@ -1,4 +1,4 @@
-"""Runs that differ in their seeds only, and what they have in common."""
+"""Runs that differ in their seeds (and folds) only, and what they have in common."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 from snnbreg.analysis.runs import Run
 
 NEUTRAL = (
-    "seed", "device", "logger", "dataset.root", "dataset.cache", "dataset.eval_batch_size",
-    "dataset.epochs",
+    "seed", "dataset.fold", "device", "logger", "dataset.root", "dataset.cache",
+    "dataset.eval_batch_size", "dataset.epochs",
     "trainer.name", "trainer.resume", "trainer.threads", "trainer.progress", "model.engine",
     "model.name",
 )  # fmt: skip
-"""Settings (or groups of them) that leave the outcome as it is, apart from the seed's chance."""
+"""Settings (or groups of them) that leave the outcome as it is, apart from chance: the seed's,
+and which samples a fold tests."""
 
 
 def newest(runs: Iterable[Run]) -> list[Run]:
-    """The runs without repetitions: of several with the same settings and seed, the newest.
+    """The runs without repetitions: of several with the same settings, seed and fold, the newest.
 
     One that has ended is preferred to one that has not.
     """
     chosen: dict[Any, Run] = {}
     for run in runs:
-        key = (run.seed, *outcome_settings(run).items())
+        key = (run.seed, run.fold, *outcome_settings(run).items())
         other = chosen.get(key)
         if other is None or (run.ended, run.written) > (other.ended, other.written):
             chosen[key] = run
@@ -35,15 +36,21 @@ def newest(runs: Iterable[Run]) -> list[Run]:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds only.
+    """Runs that differ in their seeds and folds only.
 
     Attributes:
         settings: what they share and others do not (or the settings asked for), dotted names.
-        runs: sorted by seed.
+        runs: sorted by seed and fold.
     """
 
     settings: dict[str, Any]
     runs: tuple[Run, ...]
+
+    @property
+    def members(self) -> str:
+        """How many runs, in words: seeds, or runs where the folds differ too."""
+        count, folds = len(self.runs), {run.fold for run in self.runs}
+        return f"{count} {'runs' if len(folds) > 1 else 'seeds' if count > 1 else 'seed'}"
 
     def values(self, key: str) -> list[float]:
         """A figure of all runs that have it (see ``Run.figure``)."""
@@ -87,7 +94,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def outcome_settings(run: Run) -> dict[str, str]:
-    """All settings that an outcome depends on except the seed, as comparable text."""
+    """All settings that an outcome depends on except seed and fold, as comparable text."""
     return {
         key: json.dumps(value, default=str)
         for key, value in sorted(run.settings.items())
@@ -96,12 +103,12 @@ def outcome_settings(run: Run) -> dict[str, str]:
 
 
 def group_runs(runs: Iterable[Run], by: Sequence[str] | None = None) -> list[Group]:
-    """Group runs that differ in the seed only.
+    """Group runs that differ in seed and fold only.
 
     Args:
         runs: any runs.
         by: dotted settings; runs that agree in these are one group. None: runs that agree in
-            every setting but the seed and those of ``NEUTRAL``.
+            every setting but those of ``NEUTRAL``.
 
     Returns:
         Groups in the order of their first run. ``settings`` holds those of ``by``, or those in
@@ -117,7 +124,7 @@ def group_runs(runs: Iterable[Run], by: Sequence[str] | None = None) -> list[Gro
     return [
         Group(
             {name: group[0].settings[name] for name in names if name in group[0].settings},
-            tuple(sorted(group, key=lambda run: (run.seed, str(run.path)))),
+            tuple(sorted(group, key=lambda run: (run.seed, run.fold, str(run.path)))),
         )
         for group in members.values()
     ]

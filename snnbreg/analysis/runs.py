@@ -1,7 +1,7 @@
 """Finished and unfinished runs as they lie on disk; nothing here knows how they were trained.
 
 A run folder holds ``config.yaml``, ``metrics.csv`` (a row per epoch), ``summary.json`` (once the
-run has ended) and ``checkpoints/{last,best}.pt``.
+run has ended), ``predictions.npz`` (likewise) and ``checkpoints/{last,best}.pt``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,8 +20,11 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy as np
 import torch
 import yaml
+
+Array = np.ndarray[Any, Any]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,11 @@ class Run:
         return int(self.config.get("seed", 0))
 
     @property
+    def fold(self) -> int:
+        """Which part of the data the run was tested on, 0 where the config has no folds."""
+        return int(self.settings.get("dataset.fold") or 0)
+
+    @property
     def status(self) -> str:
         """``completed``, ``diverged``, ``interrupted`` or ``unfinished`` (no summary yet)."""
         return str(self.summary.get("status", "unfinished"))
@@ -83,6 +92,26 @@ class Run:
         else:
             value = self.summary.get(key)
         return float(value) if value is not None and math.isfinite(value) else None
+
+    @property
+    def predictions_path(self) -> Path:
+        """Where ``predictions.npz`` lies, if the run left it."""
+        return self.path / "predictions.npz"
+
+    def predictions(self) -> dict[str, Array]:
+        """What the best checkpoint predicts: ``valid_ids``, ``valid_labels``, ``valid_deployed``...
+
+        Raises:
+            FileNotFoundError: the run left no ``predictions.npz``.
+            ValueError: it is damaged.
+        """
+        try:
+            with open(self.predictions_path, "rb") as file:
+                return dict(np.load(file, allow_pickle=False))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as e:
+            raise ValueError(f"{self.predictions_path} is damaged ({type(e).__name__})") from e
 
     def checkpoint(self, name: str = "best") -> dict[str, Any]:
         """Load a checkpoint onto the CPU, without executing anything in it.

@@ -27,16 +27,16 @@ COLUMNS = 2  # most pictures side by side
 
 
 def layer_name(parameter: str) -> str:
-    """A weight matrix in words.
+    """A layer or its weight matrix in words.
 
     Example:
-        >>> layer_name("layers.0.linear.weight"), layer_name("layers.1.neuron.weight")
-        ('layer 1, input', 'layer 2, recurrent')
+        >>> layer_name("layers.0"), layer_name("layers.1.neuron.weight")
+        ('layer 1', 'layer 2, recurrent')
     """
     parts = parameter.split(".")
     if parts[0] == "layers" and parts[1].isdigit():
         kinds = {"linear": "input", "neuron": "recurrent"}
-        return f"layer {int(parts[1]) + 1}, {kinds.get(parts[2], parts[2])}"
+        return ", ".join([f"layer {int(parts[1]) + 1}", *(kinds.get(p, p) for p in parts[2:3])])
     return parts[0]
 
 
@@ -46,7 +46,8 @@ def example(sweep: Sweep) -> Run:
 
 
 def _words(run: Run) -> str:
-    return f"{run.settings['dataset.name']} · λ = {run.settings['optim.lam']:g} · seed {run.seed}"
+    words = f"{run.settings['dataset.name']} · λ = {run.settings['optim.lam']:g} · seed {run.seed}"
+    return f"{words} · fold {run.fold}" if run.fold else words
 
 
 @canvas.styled
@@ -58,35 +59,67 @@ def density_per_layer(runs: Sequence[Run]) -> Figure:
         FileNotFoundError: the checkpoint with the sizes of the layers is missing.
     """
     found = main_sweeps(runs, None)
-    figure, all_axes = canvas.panels(len(found))
-    for axes, sweep in zip(all_axes, found, strict=True):
-        sizes = {name: math.prod(shape) for name, shape in weight_shapes(sweep.first).items()}
+    shapes = [weight_shapes(sweep.first) for sweep in found]
+    sizes = [{f"nonzero/{name}": math.prod(s) for name, s in these.items()} for these in shapes]
+    figure = _per_layer(found, sizes, "density (% of the weights)")
+    for axes in figure.axes:
+        axes.set_ylim(0, 1.03)
+    return figure
+
+
+@canvas.styled
+def firing_rates_per_layer(runs: Sequence[Run]) -> Figure:
+    """Spikes per neuron and step of every layer at the best checkpoint, against lambda.
+
+    Raises:
+        ValueError: there is no finished sweep that counted spikes by layer.
+    """
+    sweeps = [(sweep, _columns(sweep, "firing_rate/")) for sweep in main_sweeps(runs, None)]
+    sweeps = [(sweep, columns) for sweep, columns in sweeps if columns]
+    if not sweeps:
+        raise ValueError("No run has firing_rate/LAYER in its metrics")
+    found, sizes = zip(*sweeps, strict=True)
+    figure = _per_layer(found, sizes, "firing rate (spikes per 100 steps)")
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
+    return figure
+
+
+def _columns(sweep: Sweep, start: str) -> dict[str, int]:
+    """The columns of its runs' metrics that start so, of size 1; older runs have fewer."""
+    runs = [run for group in sweep.groups.values() for run in group.runs]
+    return {column: 1 for run in runs for column in run.history if column.startswith(start)}
+
+
+def _per_layer(sweeps: Sequence[Sweep], sizes: Sequence[Mapping[str, int]], label: str) -> Figure:
+    """A panel per sweep, a line per column of the metrics, each divided by its size."""
+    figure, all_axes = canvas.panels(len(sweeps))
+    for axes, sweep, columns in zip(all_axes, sweeps, sizes, strict=True):
         lams = list(sweep.groups)
-        for i, (name, size) in enumerate(sizes.items()):
-            values = [_layer_densities(group, name, size) for group in sweep.groups.values()]
+        for i, (column, size) in enumerate(columns.items()):
+            values = [_at_best(group, column, size) for group in sweep.groups.values()]
             pairs = [mean_and_deviation(v) if v else (math.nan, None) for v in values]
             axes.errorbar(
                 lams, [mean for mean, _ in pairs], yerr=[d or 0.0 for _, d in pairs],
-                label=layer_name(name), color=canvas.OKABE_ITO[i % 8], capsize=2,
-                marker=canvas.MARKERS[i % 8], markersize=4.5, linewidth=1.2,
+                label=layer_name(column.partition("/")[2]), color=canvas.OKABE_ITO[i % 8],
+                capsize=2, marker=canvas.MARKERS[i % 8], markersize=4.5, linewidth=1.2,
             )  # fmt: skip
         canvas.lambda_axis(axes, lams)
-        axes.set_ylim(0, 1.03)
-        axes.set_ylabel("density (% of the weights)")
+        axes.set_ylabel(label)
         canvas.percent(axes.yaxis)
         title(axes, sweep)
         axes.legend(**canvas.BESIDE)
     return figure
 
 
-def _layer_densities(group: Group, name: str, size: int) -> list[float]:
-    densities = []
+def _at_best(group: Group, column: str, size: int) -> list[float]:
+    found = []
     for run in group.runs:
-        epochs, counts = run.history.get("epoch", []), run.history.get(f"nonzero/{name}")
+        epochs, values = run.history.get("epoch", []), run.history.get(column)
         best = run.summary.get("best_epoch")
-        if counts and best in epochs:
-            densities.append(counts[epochs.index(best)] / size)
-    return densities
+        if values and best in epochs and math.isfinite(value := values[epochs.index(best)]):
+            found.append(value / size)
+    return found
 
 
 @canvas.styled

@@ -16,11 +16,11 @@ POINT = 0.01
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs of one data set that differ in lambda and seed only.
+    """Runs of one data set that differ in lambda, seed and fold only.
 
     Attributes:
         dataset: its config name.
-        groups: runs by lambda, ascending; those of a lambda differ in their seeds.
+        groups: runs by lambda, ascending; those of a lambda differ in seed and fold.
         label: settings that this sweep does not share with the data set's others.
     """
 

@@ -124,7 +124,7 @@ def table2(runs: Sequence[Run]) -> Table:
                Column("paper", "text")]  # fmt: skip
     return Table(
         "table2", "Test accuracy and density, λ chosen on the validation split", columns, rows,
-        ["Mean ± standard deviation over seeds, at the checkpoint with the best validation "
+        ["Mean ± standard deviation over runs, at the checkpoint with the best validation "
          "accuracy. Deployed: whole delays, no spread. Paper: test accuracy in %, where quoted.",
          "* the least density whose deployed validation accuracy is within one point of the best "
          "dense one's."],
@@ -174,7 +174,7 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
                Column("diverged", "count")]  # fmt: skip
     return Table(
         f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
-        ["Mean ± standard deviation over seeds, at the checkpoint with the best validation "
+        ["Mean ± standard deviation over runs, at the checkpoint with the best validation "
          "accuracy; 'last' in the last epoch. Density counts weight matrices, 'of all' every "
          "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample."],
     ).without_empty()  # fmt: skip
@@ -204,12 +204,12 @@ def summary_sentence(runs: Sequence[Run]) -> str:
             f"On {dataset}, {optimizer_name(sweep.first)} at λ = {lam:g} keeps "
             f"{_percent(group, 'density')} of the weights and classifies "
             f"{_percent(group, 'test_acc')} of the test recordings correctly "
-            f"({_percent(group, 'deployed_test_acc')} as deployed; {_seeds(group)})"
+            f"({_percent(group, 'deployed_test_acc')} as deployed; {group.members})"
         )
         if dense is not None:
             text += (
                 f"; dense {optimizer_name(dense.runs[0])} reaches {_percent(dense, 'test_acc')} "
-                f"({_percent(dense, 'deployed_test_acc')} as deployed; {_seeds(dense)})"
+                f"({_percent(dense, 'deployed_test_acc')} as deployed; {dense.members})"
             )
         sentences.append(text + ".")
     return " ".join(sentences)
@@ -225,7 +225,3 @@ def _percent(group: Group, key: str) -> str:
         else ""
     )
     return f"{100 * measure.mean:.1f}{spread}\N{NO-BREAK SPACE}%"
-
-
-def _seeds(group: Group) -> str:
-    return f"{len(group.runs)} seeds" if len(group.runs) > 1 else "1 seed"

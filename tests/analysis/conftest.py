@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -37,6 +38,8 @@ def write_run(
     nonzero: tuple[int, ...] = (36, 20, 18),
     summary: Mapping[str, Any] | None = None,
     checkpoints: bool = False,
+    rates: tuple[float, ...] = (0.04, 0.02, 0.03),
+    predictions: Mapping[str, Any] | None = None,
 ) -> Path:
     """A run folder; ``settings`` are dotted names, ``optim.lam=None`` makes it Adam's."""
     config = copy.deepcopy(CONFIG)
@@ -52,9 +55,11 @@ def write_run(
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     layers = ",".join(f"nonzero/{name}" for name in SHAPES)
+    layers += ",firing_rate/layers.0" * bool(rates)
     lines = [f"epoch,val_loss,val_acc,nonzero,density,firing_rate,seconds,{layers}"]
     for epoch, (loss, count) in enumerate(zip(losses, nonzero, strict=False), 1):
         parts = f"{count // 3},{count // 3},{count - 2 * (count // 3)}"
+        parts += f",{rates[epoch - 1]}" if rates else ""
         lines.append(f"{epoch},{loss},{0.5 / loss},{count},{count / 36},0.05,0.1,{parts}")
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     result = {
@@ -64,6 +69,8 @@ def write_run(
         "parameters": PARAMETERS, **(summary or {}),
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(result))
+    if predictions is not None:
+        np.savez(folder / "predictions.npz", **{k: np.asarray(v) for k, v in predictions.items()})
     if checkpoints:
         write_checkpoints(folder / "checkpoints")
     return folder

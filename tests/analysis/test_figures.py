@@ -103,6 +103,20 @@ def test_density_per_layer(study: list[Run]) -> None:
     assert found["readout"][1] == pytest.approx([12 / 8, 6 / 8, 3 / 8])
 
 
+def test_firing_rates_per_layer(study: list[Run], make: Make, tmp_path: Path) -> None:
+    make({"optim.lam": 1, "seed": 7}, rates=(0.1, math.nan, 0.06), summary={"best_epoch": 1})
+    make({"optim.lam": 0.1, "seed": 7}, rates=())  # from before layers were counted
+    (axes,) = s.firing_rates_per_layer(read_runs(tmp_path)).axes
+    (x, y, ends) = bars(axes)["layer 1"]
+    assert x == [0, 0.1, 1]
+    assert y == pytest.approx([0.03, 0.03, (0.03 + 0.03 + 0.1) / 3])
+    assert ends[1] == pytest.approx([0.03, 0.03])
+    assert ends[2] == pytest.approx([y[2] - 0.07 / math.sqrt(3), y[2] + 0.07 / math.sqrt(3)])
+    old = [read_run(make({"optim.lam": lam}, rates=())) for lam in (0.1, 1)]
+    with pytest.raises(ValueError, match="No run has firing_rate/LAYER"):
+        s.firing_rates_per_layer(old)
+
+
 def test_delays_before_and_after(study: list[Run]) -> None:
     (axes,) = s.delay_histograms(study).axes
     after = [bar.get_height() for bar in axes.containers[-1]]
@@ -158,7 +172,7 @@ def test_files_are_the_same_each_time(study: list[Run], tmp_path: Path) -> None:
 def test_figures_without_data_are_left_out(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make()  # one lambda, with a schedule, without checkpoints
+    make(rates=())  # one lambda, with a schedule, without checkpoints
     drawn = write_figures(read_runs(tmp_path), tmp_path / "figures")
     assert set(drawn) == {
         "figure1",

@@ -31,6 +31,20 @@ def test_groups_differ_in_more_than_the_seed(make: Make, tmp_path: Path) -> None
     assert len(select(read_runs(tmp_path), {"optim.lam": 1.0, "seed": 0})) == 2
 
 
+def test_folds_are_repetitions_too(make: Make, tmp_path: Path) -> None:
+    for fold in (1, 0, None):
+        for seed in (0, 1):
+            make({"dataset.fold": fold, "seed": seed} if fold is not None else {"seed": seed + 2})
+    runs = newest(read_runs(tmp_path))
+    (group,) = group_runs(runs)
+    assert [(run.seed, run.fold) for run in group.runs] == [
+        (0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (3, 0),
+    ]  # fmt: skip
+    assert group.members == "6 runs"
+    (seeds,) = group_runs(run for run in runs if not run.fold)
+    assert seeds.members == "4 seeds"
+
+
 def test_deviation_is_that_of_a_sample() -> None:
     values = [0.91, 0.93, 0.9]
     mean, deviation = mean_and_deviation(values)
