@@ -16,12 +16,14 @@ from snnbreg.analysis.curves import (
 from snnbreg.analysis.gallery import FIGURES, draw, tables, write_figures, write_tables
 from snnbreg.analysis.groups import Group, group_runs, newest, select
 from snnbreg.analysis.page import report, write_report
+from snnbreg.analysis.pairs import Paired, paired_difference, paired_table
 from snnbreg.analysis.runs import Run, read_run, read_runs
 from snnbreg.analysis.states import (
     connectivity,
     delay_histograms,
     density_per_layer,
     dual_distances,
+    firing_rates_per_layer,
 )
 from snnbreg.analysis.studies import Sweep, baseline, datasets, main_sweep, sparsest_within, sweeps
 from snnbreg.analysis.study_tables import (
@@ -31,14 +33,16 @@ from snnbreg.analysis.study_tables import (
     table1,
     table2,
 )
-from snnbreg.analysis.tables import Column, Measure, Table
+from snnbreg.analysis.tables import Column, Interval, Measure, Table
 
 __all__ = [
     "FIGURES",
     "Column",
     "Comparison",
     "Group",
+    "Interval",
     "Measure",
+    "Paired",
     "Run",
     "Sweep",
     "Table",
@@ -57,11 +61,14 @@ __all__ = [
     "figure4",
     "figure5",
     "firing_rates",
+    "firing_rates_per_layer",
     "group_runs",
     "lambda_table",
     "main_sweep",
     "network_table",
     "newest",
+    "paired_difference",
+    "paired_table",
     "read_run",
     "read_runs",
     "report",

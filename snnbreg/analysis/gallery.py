@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnbreg.analysis import canvas, curves, states
+from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import datasets
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
@@ -35,10 +36,8 @@ class Picture:
     caption: str
 
 
-BANDS = (
-    "Lines: mean over seeds; bands: one standard deviation; a wider line behind is an equal one."
-)
-BARS = "Points: mean and standard deviation over seeds; dots: single seeds; grey: dense baseline."
+BANDS = "Lines: mean over runs; bands: one standard deviation; a wider line behind is an equal one."
+BARS = "Points: mean and standard deviation over runs; dots: single runs; grey: dense baseline."
 
 FIGURES = {
     "figure1": Picture(
@@ -64,10 +63,14 @@ FIGURES = {
     "density_per_layer": Picture(
         states.density_per_layer, "Density per layer",
         "Share of non-zero weights of every matrix at the best checkpoint against λ; bars: one "
-        "standard deviation over seeds."),
+        "standard deviation over runs."),
     "firing_rates": Picture(
         curves.firing_rates, "Firing rates",
         f"Spikes per hidden neuron and 100 steps on the validation split. {BANDS}"),
+    "firing_rates_per_layer": Picture(
+        states.firing_rates_per_layer, "Firing rates per layer",
+        "Spikes per neuron and 100 steps of every hidden layer on the validation split, at the "
+        "best checkpoint against λ; bars: one standard deviation over runs."),
     "delay_histograms": Picture(
         states.delay_histograms, "Delays before and after training",
         "All delays of one network at its best checkpoint. Dashed: at the start; 'expected' where "
@@ -85,8 +88,10 @@ FIGURES = {
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """Table 2, Table 1 and a table of every lambda per data set, without those that are empty."""
-    every = [table2(runs), table1(runs), *(lambda_table(runs, name) for name in datasets(runs))]
+    """Table 2, paired comparisons, Table 1 and every lambda, without those that are empty."""
+    names = datasets(runs)
+    paired, every_lambda = ([f(runs, name) for name in names] for f in (paired_table, lambda_table))
+    every = [table2(runs), *paired, table1(runs), *every_lambda]
     return [table for table in every if table.rows]
 
 

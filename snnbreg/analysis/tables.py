@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +33,22 @@ class Measure:
         return cls(*mean_and_deviation(values), len(values)) if values else None
 
 
-Cell = str | int | float | Measure | None
+@dataclass(frozen=True)
+class Interval:
+    """A figure and the interval that it lies in.
+
+    Attributes:
+        value: the figure.
+        low: lower end.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+Cell = str | int | float | Measure | Interval | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,8 @@ class Column:
 
     Attributes:
         name: its heading.
-        unit: how values are written: ``percent`` (of a fraction), ``count``, ``number``, ``text``.
+        unit: how values are written: ``percent`` (of a fraction), ``points`` (a difference of
+            fractions in per cent), ``count``, ``number``, ``text``.
     """
 
     name: str
@@ -60,11 +76,16 @@ class Column:
         if isinstance(cell, Measure):
             mean = self._number(cell.mean)
             return mean if cell.deviation is None else mean + between + self._number(cell.deviation)
+        if isinstance(cell, Interval):
+            value, low, high = map(self._number, (cell.value, cell.low, cell.high))
+            return f"{value} [{low}, {high}]"
         return cell if isinstance(cell, str) else self._number(cell)
 
     def _number(self, value: float) -> str:
         if self.unit == "percent":
             return f"{100 * value:.2f}"
+        if self.unit == "points":
+            return f"{100 * value:+.2f}"
         if self.unit == "count":
             return f"{value:,.0f}"
         return f"{value:.4g}"
@@ -72,7 +93,7 @@ class Column:
     @property
     def heading(self) -> str:
         """The name with its unit."""
-        return f"{self.name} (%)" if self.unit == "percent" else self.name
+        return self.name + {"percent": " (%)", "points": " (points)"}.get(self.unit, "")
 
 
 @dataclass(frozen=True)
@@ -130,17 +151,22 @@ class Table:
         return "\n\n".join([f"**{self.title}**", body, *self.notes]) + "\n"
 
     def to_csv(self) -> str:
-        """Plain numbers (fractions, not per cent); a measure fills ``NAME``, ``NAME std``."""
-        measured = [any(isinstance(row[i], Measure) for row in self.rows)
-                    for i in range(len(self.columns))]  # fmt: skip
+        """Plain numbers (fractions, not per cent).
+
+        A measure fills ``NAME`` and ``NAME std``, an interval ``NAME``, ``NAME low`` and
+        ``NAME high``.
+        """
+        widths = [max((len(_plain(row[i])) for row in self.rows), default=1)
+                  for i in range(len(self.columns))]  # fmt: skip
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = ([c.name, f"{c.name} std"] if m else [c.name]
-                 for c, m in zip(self.columns, measured, strict=True))  # fmt: skip
-        writer.writerow([name for pair in names for name in pair])
+        writer.writerow([c.name + ending for c, width in zip(self.columns, widths, strict=True)
+                         for ending in ENDINGS[width]])  # fmt: skip
         for row in self.rows:
-            cells = (_plain(cell, m) for cell, m in zip(row, measured, strict=True))
-            writer.writerow([value for pair in cells for value in pair])
+            plain = [(_plain(cell), width) for cell, width in zip(row, widths, strict=True)]
+            writer.writerow(
+                [v for values, n in plain for v in [*values, *[None] * (n - len(values))]]
+            )
         return text.getvalue()
 
     def to_latex(self) -> str:
@@ -185,12 +211,15 @@ class Table:
         return paths
 
 
-def _plain(cell: Cell, measured: bool) -> Iterable[Cell]:
-    if not measured:
-        return [cell]
+ENDINGS = {1: ("",), 2: ("", " std"), 3: ("", " low", " high")}
+
+
+def _plain(cell: Cell) -> list[Cell]:
     if isinstance(cell, Measure):
         return [cell.mean, cell.deviation]
-    return [cell, None]
+    if isinstance(cell, Interval):
+        return [cell.value, cell.low, cell.high]
+    return [cell]
 
 
 LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "λ": r"$\lambda$", "≤": r"$\le$",

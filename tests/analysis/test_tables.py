@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.analysis import Column, Measure, Table, group_runs, read_runs
+from snnbreg.analysis import Column, Interval, Measure, Table, group_runs, read_runs
 
 TABLE = Table(
     "t", "A_title", [Column("name"), Column("accuracy", "percent"), Column("weights", "count")],
@@ -46,6 +46,18 @@ def test_csv_holds_plain_numbers() -> None:
         ["name", "accuracy", "accuracy std", "weights"],
         ["a&b", "0.9298", "0.0041", "12345"],
         ["c|d", "0.5", "", ""],
+    ]
+
+
+def test_intervals() -> None:
+    column = Column("difference", "points")
+    table = Table("t", "", [column], [[Interval(-0.0123, -0.02, 0.001)], [None]])
+    assert column.write(table.rows[0][0]) == "-1.23 [-2.00, +0.10]"
+    assert column.heading == "difference (points)"
+    assert list(csv.reader(io.StringIO(table.to_csv()))) == [
+        ["difference", "difference low", "difference high"],
+        ["-0.0123", "-0.02", "0.001"],
+        ["", "", ""],
     ]
 
 

@@ -1,0 +1,225 @@
+"""Sparse beside dense runs on the same samples: the difference of accuracies and its interval.
+
+R pairs of runs, I samples, B resamples.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from snnbreg.analysis.groups import Group
+from snnbreg.analysis.runs import Array, Run
+from snnbreg.analysis.studies import baseline, dense_groups, of_dataset, sweeps
+from snnbreg.analysis.study_tables import optimizer_name
+from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 1_000_000
+"""Weights of samples that are in memory at the same time."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How much more accurate sparse runs are than dense ones; all figures are fractions.
+
+    Attributes:
+        difference: accuracy of the sparse runs less that of the dense ones.
+        low: lower end of the 95 % interval of the difference.
+        high: its upper end.
+        pairs: of runs.
+        samples: distinct ones.
+        predictions: of either kind; a sample counts once for every run that was asked about it.
+        sparse: accuracy over the predictions.
+        dense: likewise.
+    """
+
+    difference: float
+    low: float
+    high: float
+    pairs: int
+    samples: int
+    predictions: int
+    sparse: float
+    dense: float
+
+
+def paired_runs(group: Group, dense: Group) -> list[tuple[Run, Run]]:
+    """The runs of two groups with the same seed and fold that left predictions."""
+
+    def by_chance(runs: Group) -> dict[tuple[int, int], Run]:
+        return {(run.seed, run.fold): run for run in runs.runs if run.predictions_path.is_file()}
+
+    others = by_chance(dense)
+    return [(run, others[key]) for key, run in by_chance(group).items() if key in others]
+
+
+def paired_difference(
+    group: Group,
+    dense: Group,
+    evaluation: str = "deployed",
+    splits: Sequence[str] = ("valid", "test"),
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Paired:
+    """Compare runs that were tested on the same samples; see :func:`interval`.
+
+    Args:
+        group: sparse runs.
+        dense: runs to compare with; those of equal seed and fold are pairs, others do not count.
+        evaluation: ``deployed`` or ``published``.
+        splits: whose predictions are taken together.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: there is no pair, a pair was tested on different samples, or a file is damaged
+            or lacks a split or evaluation.
+    """
+    pairs = paired_runs(group, dense)
+    if not pairs:
+        raise ValueError("No two runs with predictions.npz have the same seed and fold")
+    ids, sparse_right, dense_right = [], [], []
+    for runs in pairs:
+        (own, labels, right), (other, other_labels, other_right) = (
+            _answers(run, evaluation, splits) for run in runs
+        )
+        if not (np.array_equal(own, other) and np.array_equal(labels, other_labels)):
+            raise ValueError(f"{runs[0].path} and {runs[1].path} were tested on different samples")
+        ids.append(own)
+        sparse_right.append(right)
+        dense_right.append(other_right)
+    samples, places = np.unique(np.concatenate(ids), return_inverse=True)
+    rows = np.split(places, np.cumsum([len(own) for own in ids])[:-1])
+    asked = np.stack([np.bincount(row, minlength=len(samples)) for row in rows])
+    sparse, other_sum = (
+        np.stack([np.bincount(*pair, len(samples)) for pair in zip(rows, right, strict=True)])
+        for right in (sparse_right, dense_right)
+    )
+    low, high = interval(sparse - other_sum, asked, resamples, seed)
+    total = int(asked.sum())
+    accuracies = float(sparse.sum()) / total, float(other_sum.sum()) / total
+    difference = float((sparse - other_sum).sum()) / total
+    return Paired(difference, low, high, len(pairs), len(samples), total, *accuracies)
+
+
+def interval(
+    differences: Array, asked: Array, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of a mean difference, whose chance is that of runs and of samples.
+
+    Both are drawn anew, independently and with replacement, and a prediction weighs as often as
+    its run times as often as its sample: the pigeonhole bootstrap (Owen 2007, "The pigeonhole
+    bootstrap", Annals of Applied Statistics), here with the percentiles 2.5 and 97.5. It is too
+    wide, at most by sqrt(3), where chance is that of single predictions, and too narrow,
+    by sqrt((R - 1) / R), where it is that of runs.
+
+    Args:
+        differences: (R, I), summed over a run's predictions of a sample; 0 where there are none.
+        asked: (R, I), how many predictions there are.
+        resamples: B.
+        seed: of the weights.
+    """
+    rng = np.random.default_rng(seed)
+    # samples with the same column are drawn together: their weights add up
+    columns = np.concatenate([differences, asked])
+    columns, counts = np.unique(columns, axis=1, return_counts=True)
+    differences, asked = np.split(columns, 2)
+    runs, samples = len(asked), counts.sum()
+    means = []
+    step = max(1, AT_ONCE // len(counts))
+    for size in [step] * (resamples // step) + [resamples % step]:
+        of_runs = rng.multinomial(runs, np.full(runs, 1 / runs), size)
+        of_samples = rng.multinomial(samples, counts / samples, size)
+        means.append(weighted_means(differences, asked, of_runs, of_samples))
+    low, high = np.nanpercentile(np.concatenate(means), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def weighted_means(differences: Array, asked: Array, of_runs: Array, of_samples: Array) -> Array:
+    """Means over all predictions, (B,), each weighing as its run times as its sample.
+
+    Args:
+        differences: (R, I).
+        asked: (R, I).
+        of_runs: weights (B, R).
+        of_samples: weights (B, I).
+
+    Returns:
+        NaN where no prediction has a weight.
+    """
+    sums, numbers = (((of_runs @ x) * of_samples).sum(1) for x in (differences, asked))
+    return np.divide(sums, numbers, out=np.full(len(sums), np.nan), where=numbers > 0)
+
+
+def _answers(run: Run, evaluation: str, splits: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Numbers of the samples, ascending, their labels, and whether the run was right (n,)."""
+    found = run.predictions()
+    try:
+        ids, labels, predicted = (
+            np.concatenate([found[f"{split}_{name}"] for split in splits])
+            for name in ("ids", "labels", evaluation)
+        )
+    except KeyError as error:
+        raise ValueError(f"{run.predictions_path} has no {error}") from error
+    order = np.argsort(ids, kind="stable")
+    return ids[order], labels[order], (predicted == labels)[order]
+
+
+def paired_table(runs: Sequence[Run], dataset: str) -> Table:
+    """Every group of sparse runs on a data set beside the best dense one that shares pairs.
+
+    Only runs that left predictions count, and groups that share two or more seeds and folds with
+    one of Adam's.
+    """
+    kept = [run for run in of_dataset(runs, dataset) if run.predictions_path.is_file()]
+    dense = [g for g in dense_groups(kept, dataset) if optimizer_name(g.runs[0]) in ADAMS]
+    rows: list[list[Cell]] = []
+    for sweep in sweeps(kept, dataset) if dense else []:
+        for lam, group in sweep.groups.items():
+            shared = [run for g in dense if len(paired_runs(group, g)) > 1 for run in g.runs]
+            other = baseline(shared, sweep.first, any_schedule=True)
+            if other is None:
+                continue
+            try:
+                rows.append([lam, *_row(group, other, sweep.label)])
+            except ValueError as error:
+                log.warning("A comparison is left out: %s", error)
+    columns = [Column("λ", "number"), Column("method"), Column("schedule"), Column("settings"),
+               Column("compared with"), Column("runs", "count"), Column("density", "percent"),
+               *(Column(f"{split}{name}", unit) for split in ("", "test, ")
+                 for name, unit in (("dense", "percent"), ("sparse", "percent"),
+                                    ("difference", "points")))]  # fmt: skip
+    return Table(
+        f"paired_{dataset}", f"Sparse beside dense networks on the same samples of {dataset}",
+        columns, rows, [*NOTES, *(FOLDS for run in kept[:1] if "dataset.fold" in run.settings)],
+    ).without_empty()  # fmt: skip
+
+
+ADAMS = ("Adam", "AdamW")
+NOTES = (
+    "Accuracy as deployed over the validation and the test split together, then over the test "
+    "split alone, at the checkpoint with the best validation accuracy. Runs are paired by seed and "
+    "fold. Difference: sparse less dense, in points, with a 95 % interval: runs and samples are "
+    "drawn anew, independently (pigeonhole bootstrap, Owen 2007; 10,000 resamples).",
+)
+FOLDS = "Folds share their speakers: the interval says nothing about other speakers."
+
+
+def _row(group: Group, dense: Group, label: str) -> list[Cell]:
+    pairs = paired_runs(group, dense)
+    run, other = pairs[0]
+    figures: list[Any] = []
+    for splits in (("valid", "test"), ("test",)):
+        found = paired_difference(group, dense, splits=splits)
+        difference = Interval(found.difference, found.low, found.high)
+        figures += [found.dense, found.sparse, difference]
+    schedules = [str(one.settings.get("scheduler.name", "none")) for one in (run, other)]
+    paired = replace(group, runs=tuple(run for run, _ in pairs))
+    return [optimizer_name(run), schedules[0], label, f"{optimizer_name(other)}, {schedules[1]}",
+            len(pairs), Measure.of(paired, "density"), *figures]  # fmt: skip

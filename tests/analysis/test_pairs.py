@@ -1,0 +1,213 @@
+"""The paired comparison, against loops, closed forms and a small simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnbreg.analysis import (
+    Group,
+    Run,
+    group_runs,
+    paired_difference,
+    paired_table,
+    read_run,
+    read_runs,
+)
+from snnbreg.analysis.pairs import interval, weighted_means
+
+Make = Callable[..., Path]
+Answers = dict[str, list[int]]
+
+
+def answers(right: list[int], ids: list[int] | None = None, tested: int = 2) -> Answers:
+    """Predictions that are right (1) or wrong (0); the last ``tested`` samples are the test's."""
+    ids = list(range(len(right))) if ids is None else ids
+    labels = [number % 10 for number in ids]
+    predicted = [x if y else (x + 1) % 10 for x, y in zip(labels, right, strict=True)]
+    cut = len(right) - tested
+    parts = {"ids": ids, "labels": labels, "deployed": predicted, "published": labels}
+    found = {f"valid_{name}": values[:cut] for name, values in parts.items()}
+    return found | {f"test_{name}": values[cut:] for name, values in parts.items()}
+
+
+@pytest.fixture
+def two(make: Make) -> Callable[..., tuple[Group, Group]]:
+    """A sparse and a dense group from what each of their runs got right, by (seed, fold)."""
+
+    def write(
+        sparse: dict[tuple[int, int], Answers | None], dense: dict[tuple[int, int], Answers | None]
+    ) -> tuple[Group, Group]:
+        def group(lam: float | None, runs: dict[tuple[int, int], Answers | None]) -> Group:
+            read = [
+                read_run(make({"optim.lam": lam, "seed": seed, "dataset.fold": fold},
+                              predictions=found))
+                for (seed, fold), found in runs.items()
+            ]  # fmt: skip
+            (found_group,) = group_runs(read)
+            return found_group
+
+        return group(0.1, sparse), group(None, dense)
+
+    return write
+
+
+def test_figures_by_hand(two: Any) -> None:
+    one, other = two(
+        {(0, 0): answers([1, 1, 0, 0]), (0, 1): answers([1, 0], [2, 9]), (3, 0): answers([0] * 4),
+         (4, 0): None},
+        {(0, 1): answers([1, 1], [2, 9]), (0, 0): answers([0, 1, 1, 1]), (4, 0): answers([1] * 4)},
+    )  # fmt: skip
+    found = paired_difference(one, other)
+    # of 6 predictions of the samples 0, 1, 2, 3 and 9 the sparse runs have 3 right, the dense 5
+    assert (found.pairs, found.samples, found.predictions) == (2, 5, 6)
+    assert (found.sparse, found.dense) == (3 / 6, 5 / 6)
+    assert found.difference == pytest.approx(-2 / 6)
+    assert found.low <= found.difference <= found.high
+    test = paired_difference(one, other, splits=["test"])
+    assert (test.predictions, test.sparse, test.dense) == (4, 1 / 4, 4 / 4)
+    assert paired_difference(one, other, evaluation="published").difference == 0
+
+
+def test_a_resample_is_a_weighted_mean_over_predictions() -> None:
+    rng = np.random.default_rng(1)
+    asked = rng.integers(0, 2, (3, 7))
+    differences = asked * rng.integers(-1, 2, (3, 7))
+    of_runs = rng.multinomial(3, [1 / 3] * 3, 5)
+    of_samples = rng.multinomial(7, [1 / 7] * 7, 5)
+    of_samples[4] = 0
+    found = weighted_means(differences, asked, of_runs, of_samples)
+    for b in range(4):
+        drawn: list[int] = []
+        for run in range(3):
+            for sample in range(7):
+                times = int(of_runs[b, run] * of_samples[b, sample] * asked[run, sample])
+                drawn += [int(differences[run, sample])] * times
+        assert found[b] == pytest.approx(sum(drawn) / len(drawn))
+    assert math.isnan(found[4])
+
+
+@pytest.mark.parametrize("runs", [1, 4])
+def test_equal_runs_have_the_error_of_their_samples(two: Any, runs: int) -> None:
+    """1.96 sd / sqrt(n) on both sides: repeating a run does not add samples."""
+    rng = np.random.default_rng(2)
+    right = rng.integers(0, 2, (2, 400))
+    parts = [{(seed, 0): answers(list(r)) for seed in range(runs)} for r in right]
+    found = paired_difference(*two(*parts))
+    sd = (right[0] - right[1]).std()
+    assert found.high - found.low == pytest.approx(2 * 1.96 * sd / 20, rel=0.04)
+
+
+def test_runs_that_differ_have_the_error_of_runs() -> None:
+    """With the same difference for all samples of a run, only the runs are left to chance."""
+    of_run = np.random.default_rng(3).choice([-1, 0, 1], 60)
+    low, high = interval(np.repeat(of_run[:, None], 50, 1), np.ones((60, 50), int))
+    assert high - low == pytest.approx(2 * 1.96 * of_run.std() / math.sqrt(60), rel=0.04)
+
+
+def test_equal_answers_differ_by_nothing(two: Any) -> None:
+    right = [1, 0, 1, 1, 0, 1]
+    found = paired_difference(*two(*[{(s, 0): answers(right) for s in range(3)}] * 2))
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+
+
+def test_the_order_of_samples_is_no_matter(two: Any, make: Make) -> None:
+    rng = np.random.default_rng(4)
+    right, worse = (rng.random((2, 30)) < [[0.9], [0.7]]).astype(int)
+    order = [*rng.permutation(28).tolist(), 29, 28]
+    shuffled = answers(right[order].tolist(), order)
+    first = paired_difference(*two({(0, 0): answers(list(right))}, {(0, 0): answers(list(worse))}))
+    second = paired_difference(*two({(0, 0): shuffled}, {(0, 0): answers(list(worse))}))
+    assert first == second
+    assert first.low < first.difference < first.high
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """Runs differ, samples differ, and so do single answers; the true difference is 0."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for trial in range(200):
+        shared = rng.normal(0.8, 1.0, (1, 120))
+        sparse, dense = (
+            shared + rng.normal(0, 0.5, (1, 120)) + rng.normal(0, 0.3, (8, 1))
+            + rng.normal(0, 0.5, (8, 120)) > 0
+            for _ in range(2)
+        )  # fmt: skip
+        low, high = interval(sparse.astype(int) - dense, np.ones((8, 120), int), 300, trial)
+        covered += low <= 0 <= high
+    assert 180 <= covered <= 198
+
+
+def test_what_cannot_be_compared(two: Any) -> None:
+    some = answers([1, 0, 1])
+    with pytest.raises(ValueError, match="No two runs with predictions"):
+        paired_difference(*two({(0, 0): some}, {(1, 0): some, (0, 1): some}))
+    for other in (answers([1, 0, 1], [0, 1, 7]), some | {"test_labels": [1, 9]}):
+        with pytest.raises(ValueError, match="were tested on different samples"):
+            paired_difference(*two({(0, 0): some}, {(0, 0): other}))
+    one, dense = two({(0, 0): some}, {(0, 0): some})
+    with pytest.raises(ValueError, match="has no 'train_ids'"):
+        paired_difference(one, dense, splits=["train"])
+    path = one.runs[0].path / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"predictions.npz is damaged"):
+        paired_difference(one, dense)
+
+
+def test_table_by_hand(make: Make, tmp_path: Path) -> None:
+    def group(right: list[int], seeds: int = 2, **settings: Any) -> None:
+        accuracy = settings.pop("accuracy", 0.9)
+        for seed in range(seeds):
+            make(
+                {name.replace("__", "."): value for name, value in settings.items()}
+                | {"seed": seed, "dataset.fold": 0},
+                predictions=answers(right) if right else None,
+                summary={"best_val_acc": accuracy},
+            )
+
+    group([1, 1, 1, 0], optim__lam=None)
+    group([0, 0, 0, 0], optim__lam=None, scheduler__name="none", accuracy=0.8)  # not the best
+    group([], 3, optim__lam=None, optim__lr=1.0, accuracy=1.0)  # without predictions
+    group([1, 1, 1, 1], 1, optim__lam=None, optim__lr=2.0, accuracy=1.0)  # one pair only
+    group([1, 0, 1, 1], 3, optim__lam=0.1)
+    group([], optim__lam=0.2)
+    group([1, 0, 1, 1], 1, optim__lam=0.3)
+    runs = read_runs(tmp_path)
+    table = paired_table(runs, "spoken_digits")
+    (row,) = table.rows
+    named = dict(zip([column.name for column in table.columns], row, strict=True))
+    assert (named["λ"], named["method"], named["compared with"]) == (
+        0.1,
+        "AdaBreg",
+        "Adam, onecycle",
+    )
+    assert (named["runs"], named["density"].n) == (2, 2)
+    assert (named["dense"], named["sparse"], named["difference"].value) == (0.75, 0.75, 0.0)
+    assert (named["test, dense"], named["test, sparse"]) == (0.5, 1.0)
+    assert named["test, difference"].value == 0.5
+    assert "settings" not in named
+    assert "Folds share their speakers" in table.notes[-1]
+    assert paired_table(runs, "shd").rows == []
+
+
+def test_predictions_are_opened_for_pairs_only(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    some = answers([1, 0, 1])
+    for seed in (0, 1):
+        make({"optim.lam": 0.1, "seed": seed}, predictions=some)
+        make({"optim.lam": None, "seed": seed + 1}, predictions=some)
+    opened: list[Run] = []
+    read = Run.predictions
+    monkeypatch.setattr(Run, "predictions", lambda run: opened.append(run) or read(run))
+    assert paired_table(read_runs(tmp_path), "spoken_digits").rows == []
+    assert opened == []
+    make({"optim.lam": None, "seed": 0}, predictions=answers([1, 0, 1], [5, 6, 7]))
+    assert paired_table(read_runs(tmp_path), "spoken_digits").rows == []
+    assert "A comparison is left out: " in caplog.text
+    assert "were tested on different samples" in caplog.text
