@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from snnbreg.datasets.augment import AugmentedLoader
+from snnbreg.datasets.binning import Array
 from snnbreg.datasets.cache import Recordings
 from snnbreg.datasets.encoders import ImageEncoder
 from snnbreg.datasets.loader import FrameSet, Splits
@@ -84,6 +86,29 @@ def frame_set(recordings: Recordings, scale: float = 1.0, first: int = 0) -> Fra
     )
 
 
+def joined(parts: Iterable[Recordings]) -> Recordings:
+    """Return recordings one behind the other: one copy, shorter ones end in empty frames."""
+    parts = list(parts)
+    steps = max(part.frames.shape[1] for part in parts)
+    samples = sum(len(part.frames) for part in parts)
+    frames = np.zeros((samples, steps, parts[0].frames.shape[2]), np.uint8)
+    start = 0
+    for part in parts:
+        stop = start + len(part.frames)
+        frames[start:stop, : part.frames.shape[1]] = part.frames
+        start = stop
+    lengths = [part.lengths for part in parts if part.lengths is not None]
+    return Recordings(
+        frames,
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(lengths) if lengths else None,
+        saturated=sum(part.saturated for part in parts),
+        dropped=sum(part.dropped for part in parts),
+        empty=sum(part.empty for part in parts),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
 def describe(parts: Mapping[str, Recordings]) -> tuple[str, ...]:
     """Return the notes a run prints about its data: what was dropped, saturated or empty."""
     notes: list[str] = []
@@ -104,6 +129,7 @@ def assemble(
     parts: Mapping[str, Recordings],
     classes: int,
     *,
+    members: Mapping[str, Array] | None = None,
     limit: int | None = None,
     valid_fraction: float = 0.0,
     split_seed: int = 0,
@@ -118,6 +144,7 @@ def assemble(
         parts: recordings of ``train``, of ``valid`` where there is an official one, and of
             ``test``; samples are numbered in this order.
         classes: number of classes.
+        members: the numbers of each split's samples; None where the parts are the splits.
         limit: at most so many samples per split.
         valid_fraction: part of the training set that becomes the validation set, where ``parts``
             has none.
@@ -134,11 +161,12 @@ def assemble(
     for part, recordings in parts.items():
         if not len(recordings.frames):
             raise ValueError(f"{name}: the {part} file holds no recordings")
-    sets: dict[str, FrameSet] = {}
-    first = 0
-    for part, found in parts.items():
-        sets[part] = frame_set(found, scale, first)
-        first += len(found.frames)
+    if members is None:
+        sets = _numbered(parts, scale)
+    else:
+        parts = {"all splits": joined(parts.values())}
+        whole = frame_set(parts["all splits"], scale)
+        sets = {split: whole.subset(torch.from_numpy(own)) for split, own in members.items()}
     if "valid" not in sets:
         sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
     chosen: dict[str, Any] = {part: limited(split, limit) for part, split in sets.items()}
@@ -155,3 +183,12 @@ def assemble(
         encoder=encoder,
         augmented_loader=AugmentedLoader if augment == "delrec" else None,
     )
+
+
+def _numbered(parts: Mapping[str, Recordings], scale: float) -> dict[str, FrameSet]:
+    sets: dict[str, FrameSet] = {}
+    first = 0
+    for part, recordings in parts.items():
+        sets[part] = frame_set(recordings, scale, first)
+        first += len(recordings.frames)
+    return sets

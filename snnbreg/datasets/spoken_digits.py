@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from snnbreg.datasets.binning import Binning
 from snnbreg.datasets.cache import Recordings, cache_folder
+from snnbreg.datasets.folds import fold_members
 from snnbreg.datasets.loader import Splits
 from snnbreg.datasets.pack import SPLITS, packed_recordings, read_pack
 from snnbreg.datasets.recordings import load_event_file
@@ -21,6 +24,11 @@ from snnbreg.datasets.splits import assemble, grid_of
 class SpokenDigits:
     """Ten spoken digits; 2,100 / 300 / 300 recordings for training, validation and test.
 
+    Each of six speakers said each digit 45 times, and a fold takes 5 of those recordings for test
+    and 5 for validation, so that every recording is tested in one of nine folds
+    (:mod:`~snnbreg.datasets.folds`). All speakers are in all splits of all folds: the test says
+    nothing about voices that were not heard in training.
+
     Args:
         root: folder with ``train.h5``, ``valid.h5`` and ``test.h5`` in SHD's layout; None for the
             copy inside the package, which has bins of 10 ms and 140 channels and gives the same
@@ -30,7 +38,10 @@ class SpokenDigits:
         channels: C, a divisor of 700; of 140 for the copy inside the package.
         bin_ms: width of a time bin; for the copy inside the package a multiple of 10.
         duration_ms: length of the fixed grid; later events are dropped and counted.
-        limit: at most so many samples per split, chosen at random once and for all; None for all.
+        fold: 0 for the splits of the files; 1 to 8 for other splits of the same recordings, in
+            which a sample keeps its number (:attr:`~snnbreg.datasets.loader.FrameSet.ids`).
+        limit: at most so many samples per split of the fold, chosen at random once and for all;
+            None for all.
 
     Example:
         >>> splits = SpokenDigits(bin_ms=50, channels=28, limit=100).load()
@@ -44,6 +55,7 @@ class SpokenDigits:
     channels: int = 140
     bin_ms: float = 10.0
     duration_ms: float = 1000.0
+    fold: int = 0
     limit: int | None = None
 
     CLASSES = 10
@@ -53,7 +65,8 @@ class SpokenDigits:
 
         Raises:
             FileNotFoundError: if ``root`` lacks a file.
-            OSError, ValueError: if a file is damaged or a setting impossible.
+            OSError, ValueError: if a file is damaged or a setting impossible, among these
+                fold 1 to 8 of files with other recordings than the package's.
         """
         grid = Binning(
             grid_of(self.binning, "delrec_shd"),
@@ -62,8 +75,12 @@ class SpokenDigits:
             duration_ms=self.duration_ms,
         )
         parts = packed_recordings(read_pack(), grid) if self.root is None else self._files(grid)
+        members = None
+        if self.fold:
+            labels = np.concatenate([part.labels for part in parts])
+            members = fold_members(self.fold, labels, self.root or "the package")
         named = dict(zip(SPLITS, parts, strict=True))
-        return assemble("spoken_digits", named, self.CLASSES, limit=self.limit)
+        return assemble("spoken_digits", named, self.CLASSES, members=members, limit=self.limit)
 
     def _files(self, grid: Binning) -> list[Recordings]:
         folder = Path(str(self.root)).expanduser()

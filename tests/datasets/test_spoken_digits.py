@@ -38,6 +38,7 @@ def same(a: Splits, b: Splits) -> None:
         one, other = getattr(a, split), getattr(b, split)
         assert torch.equal(one.frames, other.frames)
         assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.ids, other.ids)
     assert (a.steps, a.channels, a.notes) == (b.steps, b.channels, b.notes)
     assert a.saturated == b.saturated
 
@@ -59,7 +60,7 @@ def test_the_pack_gives_the_frames_of_the_event_files(
 
 
 @pytest.mark.skipif(EVENTS is None, reason="SNNBREG_SPOKEN_DIGITS names no folder")
-@pytest.mark.parametrize("settings", GRIDS)
+@pytest.mark.parametrize("settings", [*GRIDS, {"fold": 4}])
 def test_the_pack_in_the_package_gives_the_frames_of_its_event_files(
     settings: dict[str, float],
 ) -> None:
@@ -110,6 +111,8 @@ def test_the_package_brings_the_digits_and_their_licence() -> None:
         ({"binning": "delrec"}, r"dataset\.binning=delrec needs the times.*dataset\.root"),
         ({"binning": "warped"}, r"dataset\.binning must be fixed or delrec, got 'warped'"),
         ({"limit": -1}, r"dataset\.limit must be 1 or more"),
+        ({"fold": 9}, r"dataset\.fold must be 0 to 8 .*, got 9"),
+        ({"fold": -1}, r"dataset\.fold must be 0 to 8 .*, got -1"),
     ],
 )
 def test_what_the_pack_cannot_give_is_said(settings: dict[str, object], message: str) -> None:
