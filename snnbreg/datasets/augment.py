@@ -1,39 +1,98 @@
-"""The augmentation published for SHD (Queant et al. 2025, arXiv 2509.24852, code).
+"""Augmentation of recordings: shifts along the channels, and what is published for SHD.
 
 Legend: B batch, T time bins, C channels. Frames are counts (B, T, C).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnbreg.datasets.loader import FrameLoader
 from snnbreg.datasets.seeds import derive_seed
+from snnbreg.datasets.shifts import aligning_delays, blended, moved, shifted, shifted_voices
 
-MAX_SHIFT = 100
-KEEP = 0.5
 COPIES = 3
 _AUGMENT = 2  # stream of random numbers; loader.py has 0 and 1
+
+AUGMENTS = ("none", "shift", "delrec", "delrec_shift")
+
+
+def augmentation(name: str, max_shift: int = 0) -> Callable[..., FrameLoader] | None:
+    """Return what makes the loader of a training split; None without augmentation.
+
+    Args:
+        name: ``none``; ``shift`` (:class:`ShiftedLoader`); ``delrec``, as published for SHD
+            (:class:`AugmentedLoader`); ``delrec_shift``, the same with whole recordings shifted
+            along the channels in place of single channels in time.
+        max_shift: of ``shift`` and ``delrec_shift``, in channels.
+
+    Raises:
+        ValueError: for another name, or a shift below 1 where one is used.
+    """
+    if name not in AUGMENTS:
+        raise ValueError(f"dataset.augment must be one of {', '.join(AUGMENTS)}, got {name!r}")
+    if name.endswith("shift") and max_shift < 1:
+        raise ValueError(
+            f"dataset.augment={name} needs dataset.max_shift of 1 channel or more, got {max_shift}"
+        )
+    made: dict[str, Callable[..., FrameLoader] | None] = {
+        "none": None,
+        "shift": functools.partial(ShiftedLoader, max_shift=max_shift),
+        "delrec": AugmentedLoader,
+        "delrec_shift": functools.partial(AugmentedLoader, max_shift=max_shift),
+    }
+    return made[name]
+
+
+class ShiftedLoader(FrameLoader):
+    """Every recording, anew in each epoch, shifted as a whole along the channels.
+
+    By a random whole number of channels in [-max_shift, max_shift], zeros moving in: the same word
+    in a higher or a lower voice (as in Nowotny et al. 2025, arXiv 2212.01232, for SHD).
+
+    Args:
+        *arguments, **options: of :class:`~snnbreg.datasets.loader.FrameLoader`.
+        max_shift: channels, 1 or more.
+    """
+
+    def __init__(self, *arguments: Any, max_shift: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.max_shift = max_shift
+
+    def _prepared(self, counts: Tensor, epoch: int, batch: int) -> Tensor:
+        generator = torch.Generator(self.device)
+        generator.manual_seed(derive_seed(self.seed, epoch, _AUGMENT, batch))
+        return shifted_voices(counts, self.max_shift, generator)
 
 
 class AugmentedLoader(FrameLoader):
     """Three copies of every sample in an epoch: untouched, shifted, blended.
 
+    Published for SHD (Queant et al. 2025, arXiv 2509.24852, code).
+
     * shifted: every channel on its own by a random whole number of frames in [-100, 100], zeros
-      moving in; what leaves the recording is lost;
+      moving in; what leaves the recording is lost. This tears a word apart: with ``max_shift``
+      the recording is shifted as a whole, as by :class:`ShiftedLoader`;
     * blended: with a random other sample of the same class; the one whose centre of mass in time
       is earlier is delayed by the rounded difference, each spike of both is kept with probability
       1/2, and the two are added. Frames of recordings that differ in length grow as needed; on a
       fixed grid what moves beyond its end is lost.
 
-    The draws are a pure function of (seed, epoch, batch) on one kind of device. Arguments as
-    :class:`~snnbreg.datasets.loader.FrameLoader`.
+    The draws are a pure function of (seed, epoch, batch) on one kind of device.
+
+    Args:
+        *arguments, **options: of :class:`~snnbreg.datasets.loader.FrameLoader`.
+        max_shift: channels, for shifts of whole recordings; None for the published shift.
     """
+
+    def __init__(self, *arguments: Any, max_shift: int | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.max_shift = max_shift
 
     @property
     def samples(self) -> int:
@@ -51,8 +110,7 @@ class AugmentedLoader(FrameLoader):
             parts = [samples[copy == kind] for kind in range(COPIES)]
             made = [self._part(parts[0])] if len(parts[0]) else []
             if len(parts[1]):
-                counts = self._part(parts[1])
-                made.append(shifted(counts, self._used(parts[1], counts), generator))
+                made.append(self._shifted(parts[1], generator))
             if len(parts[2]):
                 others = partners.draw(parts[2], cpu)
                 made.append(self._blended(parts[2], others, generator))
@@ -71,6 +129,12 @@ class AugmentedLoader(FrameLoader):
         index = samples if self.frames.index is None else self.frames.index[samples]
         return self.frames.lengths[index].to(self.device)
 
+    def _shifted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
+        counts = self._part(samples)
+        if self.max_shift is None:
+            return shifted(counts, self._used(samples, counts), generator)
+        return shifted_voices(counts, self.max_shift, generator)
+
     def _blended(self, samples: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         a, b = self._part(samples), self._part(others)
         delay_a, delay_b = aligning_delays(a, b)
@@ -80,117 +144,6 @@ class AugmentedLoader(FrameLoader):
             end_a, end_b = self._used(samples, a) + delay_a, self._used(others, b) + delay_b
             steps = int(torch.maximum(end_a, end_b).max())
         return blended(moved(a, delay_a, steps), moved(b, delay_b, steps), generator)
-
-
-class Cells(NamedTuple):
-    """The non-zero counts of a batch.
-
-    Attributes:
-        where: int64 (n,), flat positions in (B, T, C).
-        counts: (n,), how many spikes each holds.
-        shape: (B, T, C).
-    """
-
-    where: Tensor
-    counts: Tensor
-    shape: tuple[int, int, int]
-
-    def dense(self) -> Tensor:
-        """Return the batch, (B, T, C)."""
-        frames = self.counts.new_zeros(self.shape)
-        frames.view(-1)[self.where] = self.counts
-        return frames
-
-
-def shifted(counts: Tensor, used: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift every channel of every sample by a random number of frames.
-
-    Args:
-        counts: (B, T, C).
-        used: (B,), frames of each recording; nothing is moved beyond them.
-        generator: of the shifts, on the device of the counts.
-
-    Returns:
-        (B, T, C).
-    """
-    samples, _, channels = counts.shape
-    shift = torch.randint(
-        -MAX_SHIFT,
-        MAX_SHIFT + 1,
-        (samples, channels),
-        generator=generator,
-        device=counts.device,
-    )
-    return moved(counts, shift, used).dense()
-
-
-def aligning_delays(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how many frames each of two batches is delayed so that their centres meet.
-
-    Args:
-        a: (B, T, C).
-        b: (B, T', C).
-
-    Returns:
-        two int64 tensors (B,), of which one is 0 in each place.
-
-    Example:
-        >>> early, late = torch.zeros(1, 9, 1), torch.zeros(1, 9, 1)
-        >>> early[0, 2], late[0, 7] = 3, 1
-        >>> aligning_delays(early, late)
-        (tensor([5]), tensor([0]))
-    """
-    difference = (_centre(a) - _centre(b)).round().long()
-    return (-difference).clamp(min=0), difference.clamp(min=0)
-
-
-def moved(counts: Tensor, shift: Tensor, steps: Tensor | int) -> Cells:
-    """Move spikes in time and drop those that leave the recording.
-
-    Args:
-        counts: (B, T, C).
-        shift: frames by which each sample (B,), or each of its channels (B, C), moves.
-        steps: frames of the result, or the frames each sample may use (B,) within T.
-
-    Returns:
-        the moved spikes, in T frames or in ``steps`` where that is a number.
-    """
-    samples, had, channels = counts.shape
-    frames = steps if isinstance(steps, int) else had
-    flat = counts.reshape(-1)
-    where = flat.nonzero().view(-1)
-    row, sample = where // channels, where // (had * channels)
-    which = sample if shift.ndim == 1 else sample * channels + where % channels
-    by = shift.reshape(-1).index_select(0, which)
-    time = row - sample * had + by
-    limit = steps if isinstance(steps, int) else steps.index_select(0, sample)
-    inside = ((time >= 0) & (time < limit)).nonzero().view(-1)
-    target = where + (by + sample * (frames - had)) * channels
-    found = flat.index_select(0, where.index_select(0, inside))
-    return Cells(target.index_select(0, inside), found, (samples, frames, channels))
-
-
-def blended(a: Cells, b: Cells, generator: torch.Generator) -> Tensor:
-    """Keep each spike of two batches of one shape with probability 1/2 and add them.
-
-    Args:
-        a: one batch.
-        b: the other.
-        generator: of the choice, on their device.
-
-    Returns:
-        int64 counts (B, T, C).
-    """
-    spikes = torch.cat([part.where.repeat_interleave(part.counts.long()) for part in (a, b)])
-    kept = torch.rand(len(spikes), generator=generator, device=spikes.device) < KEEP
-    return spikes[kept].bincount(minlength=math.prod(a.shape)).view(a.shape)
-
-
-def _centre(counts: Tensor) -> Tensor:
-    """Mean time of the spikes in frames, (B,); 0 without spikes."""
-    per_frame = counts.sum(dim=2, dtype=torch.float32)
-    time = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float32)
-    return (per_frame @ time) / per_frame.sum(dim=1).clamp(min=1.0)
 
 
 def _padded(counts: Tensor, steps: int) -> Tensor:

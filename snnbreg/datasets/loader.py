@@ -244,10 +244,14 @@ class FrameLoader:
         """
         for batch, items in enumerate(self._order(epoch)):
             index = items if self.frames.index is None else self.frames.index[items]
-            frames = self._time_first(self._counts(index))
+            frames = self._time_first(self._prepared(self._counts(index), epoch, batch))
             if self.encoder is not None:
                 frames = self.encoder(frames, derive_seed(self.seed, epoch, _ENCODE, batch))
             yield frames, self.frames.labels[index].to(self.device)
+
+    def _prepared(self, counts: Tensor, epoch: int, batch: int) -> Tensor:
+        """What a loader that augments does to a batch of counts (B, T, C)."""
+        return counts
 
     def _order(self, epoch: int) -> Iterator[Tensor]:
         """Yield the numbers of the items of each batch, int64 (B,), below ``samples``."""

@@ -7,8 +7,14 @@ import torch
 from torch import Tensor
 
 from data_files import random_recordings, write_events
-from snnbreg.datasets import SHD, FrameSet
-from snnbreg.datasets.augment import AugmentedLoader, _Partners, blended, moved, shifted
+from snnbreg.datasets import SHD, FrameLoader, FrameSet
+from snnbreg.datasets.augment import (
+    AugmentedLoader,
+    ShiftedLoader,
+    _Partners,
+    augmentation,
+)
+from snnbreg.datasets.shifts import blended, moved, shifted, shifted_voices
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -38,6 +44,68 @@ def test_shifts_are_literal_and_stay_within_the_recording(frames: FrameSet) -> N
                 if 0 <= t + draws[b, c] < used[b]:
                     expected[b, t + draws[b, c], c] = counts[b, t, c]
     assert torch.equal(result, expected)
+
+
+def test_a_voice_is_shifted_as_a_whole_by_a_number_of_channels_for_each_sample() -> None:
+    counts = torch.randint(0, 9, (50, 3, 7), dtype=torch.uint8, generator=generator())
+    result = shifted_voices(counts, 2, generator(1))
+    draws = torch.randint(-2, 3, (50, 1), generator=generator(1))[:, 0]
+    assert set(draws.tolist()) == {-2, -1, 0, 1, 2}
+    expected = torch.zeros_like(counts)
+    for b, shift in enumerate(draws.tolist()):
+        for c in range(7):
+            if 0 <= c + shift < 7:
+                expected[b, :, c + shift] = counts[b, :, c]
+    assert torch.equal(result, expected)
+
+
+def test_a_shift_beyond_the_channels_leaves_nothing_behind() -> None:
+    counts = torch.ones(40, 2, 3, dtype=torch.uint8)
+    kept = shifted_voices(counts, 9, generator()).flatten(1).sum(1)
+    assert set(kept.tolist()) == {0, 2, 4, 6}
+
+
+def test_a_shifted_loader_draws_anew_each_epoch_and_keeps_labels_and_order(
+    frames: FrameSet,
+) -> None:
+    loader = ShiftedLoader(frames, 5, True, 3, max_shift=2)
+    plain = FrameLoader(frames, 5, True, 3)
+    epochs = [list(loader.epoch(epoch)) for epoch in (0, 1)]
+    again = list(ShiftedLoader(frames, 5, True, 3, max_shift=2).epoch(1))
+    for (x, y), (other, labels) in zip(epochs[1], again, strict=True):
+        assert torch.equal(x, other)
+        assert torch.equal(y, labels)
+    sources = list(plain.epoch(1))
+    moved_samples = 0
+    for (x, y), (source, labels) in zip(epochs[1], sources, strict=True):
+        assert torch.equal(y, labels)
+        assert x.shape == source.shape
+        moved_samples += int((x != source).any(dim=2).any(dim=0).sum())
+    assert moved_samples > 5
+    draws = [torch.cat([x.sum((0, 2)) for x, _ in epoch]) for epoch in epochs]
+    assert not torch.equal(draws[0], draws[1])
+
+
+def test_the_published_set_can_shift_whole_recordings_instead() -> None:
+    single = FrameSet(torch.eye(8, dtype=torch.uint8).expand(6, 8, 8).clone(), torch.arange(6) % 2)
+    loader = AugmentedLoader(single, 18, True, 0, max_shift=3)
+    ((x, _),) = loader.epoch(0)
+    shifts = set()
+    for sample in x[:, 6:12].transpose(0, 1):  # untouched, shifted and blended follow each other
+        offsets = (sample.nonzero()[:, 1] - sample.nonzero()[:, 0]).unique()
+        assert len(offsets) == 1
+        shifts.add(int(offsets))
+    assert len(shifts) > 1
+    assert max(map(abs, shifts)) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "shift", "message"),
+    [("all", 4, "none, shift, delrec, delrec_shift"), ("shift", 0, "max_shift of 1")],
+)
+def test_an_augmentation_that_cannot_be_is_refused(name: str, shift: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        augmentation(name, shift)
 
 
 def test_a_delay_pads_with_zeros_and_cuts_at_the_end() -> None:
