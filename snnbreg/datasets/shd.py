@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snnbreg.datasets.augment import augmentation
 from snnbreg.datasets.binning import Binning
 from snnbreg.datasets.cache import cache_folder
 from snnbreg.datasets.loader import Splits
@@ -29,9 +30,11 @@ class SHD:
         duration_ms: length of the fixed grid; later events are dropped and counted.
         valid_fraction: part of the training recordings that is held out for validation.
         split_seed: of that choice; it does not follow the run's seed.
-        augment: ``none``, or ``delrec`` for the published augmentation of the training split:
-            three times as many samples, one copy shifted, one blended
-            (:class:`~snnbreg.datasets.augment.AugmentedLoader`).
+        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
+            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
+            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
+            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
+        max_shift: channels.
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
 
@@ -44,6 +47,7 @@ class SHD:
     valid_fraction: float = 0.2
     split_seed: int = 0
     augment: str = "none"
+    max_shift: int = 4
     limit: int | None = None
 
     CLASSES = 20
@@ -72,5 +76,5 @@ class SHD:
             limit=self.limit,
             valid_fraction=self.valid_fraction,
             split_seed=self.split_seed,
-            augment=self.augment,
+            augmented_loader=augmentation(self.augment, self.max_shift),
         )

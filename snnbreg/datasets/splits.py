@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from snnbreg.datasets.augment import AugmentedLoader
 from snnbreg.datasets.binning import Array
 from snnbreg.datasets.cache import Recordings
 from snnbreg.datasets.encoders import ImageEncoder
-from snnbreg.datasets.loader import FrameSet, Splits
+from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
 from snnbreg.datasets.seeds import permutation
 
 BINNINGS = ("fixed", "delrec")
@@ -135,7 +134,7 @@ def assemble(
     split_seed: int = 0,
     scale: float = 1.0,
     encoder: ImageEncoder | None = None,
-    augment: str = "none",
+    augmented_loader: Callable[..., FrameLoader] | None = None,
 ) -> Splits:
     """Make splits of binned recordings.
 
@@ -151,13 +150,11 @@ def assemble(
         split_seed: of that division.
         scale: frames are multiplied by it in a batch.
         encoder: applied to batches of images.
-        augment: ``none``, or ``delrec`` for the published augmentation of SHD.
+        augmented_loader: makes the loader of the training split where that is augmented.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
     """
-    if augment not in ("none", "delrec"):
-        raise ValueError(f"dataset.augment must be none or delrec, got {augment!r}")
     for part, recordings in parts.items():
         if not len(recordings.frames):
             raise ValueError(f"{name}: the {part} file holds no recordings")
@@ -181,7 +178,7 @@ def assemble(
         saturated=sum(recordings.saturated for recordings in parts.values()),
         notes=describe(parts),
         encoder=encoder,
-        augmented_loader=AugmentedLoader if augment == "delrec" else None,
+        augmented_loader=augmented_loader,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snnbreg.datasets.augment import augmentation
 from snnbreg.datasets.binning import Binning
 from snnbreg.datasets.cache import Recordings, cache_folder
 from snnbreg.datasets.folds import fold_members
@@ -40,6 +41,11 @@ class SpokenDigits:
         duration_ms: length of the fixed grid; later events are dropped and counted.
         fold: 0 for the splits of the files; 1 to 8 for other splits of the same recordings, in
             which a sample keeps its number (:attr:`~snnbreg.datasets.loader.FrameSet.ids`).
+        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
+            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
+            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
+            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
+        max_shift: channels.
         limit: at most so many samples per split of the fold, chosen at random once and for all;
             None for all.
 
@@ -56,6 +62,8 @@ class SpokenDigits:
     bin_ms: float = 10.0
     duration_ms: float = 1000.0
     fold: int = 0
+    augment: str = "none"
+    max_shift: int = 4
     limit: int | None = None
 
     CLASSES = 10
@@ -80,7 +88,14 @@ class SpokenDigits:
             labels = np.concatenate([part.labels for part in parts])
             members = fold_members(self.fold, labels, self.root or "the package")
         named = dict(zip(SPLITS, parts, strict=True))
-        return assemble("spoken_digits", named, self.CLASSES, members=members, limit=self.limit)
+        return assemble(
+            "spoken_digits",
+            named,
+            self.CLASSES,
+            members=members,
+            limit=self.limit,
+            augmented_loader=augmentation(self.augment, self.max_shift),
+        )
 
     def _files(self, grid: Binning) -> list[Recordings]:
         folder = Path(str(self.root)).expanduser()

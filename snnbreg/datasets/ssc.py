@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snnbreg.datasets.augment import augmentation
 from snnbreg.datasets.binning import Binning
 from snnbreg.datasets.cache import cache_folder
 from snnbreg.datasets.loader import Splits
@@ -27,6 +28,11 @@ class SSC:
         bin_ms: width of a time bin; 5.6 gives 250 bins.
         duration_ms: length of the grid; later events are dropped and counted (``delrec``: they go
             to the last bin).
+        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
+            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
+            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
+            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
+        max_shift: channels.
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
 
@@ -36,6 +42,8 @@ class SSC:
     channels: int = 140
     bin_ms: float = 5.6
     duration_ms: float = 1400.0
+    augment: str = "none"
+    max_shift: int = 4
     limit: int | None = None
 
     CLASSES = 35
@@ -60,4 +68,10 @@ class SSC:
             split: load_event_file(path, "ssc", grid, self.CLASSES, cache)
             for split, path in zip(SPLITS, paths, strict=True)
         }
-        return assemble("ssc", parts, self.CLASSES, limit=self.limit)
+        return assemble(
+            "ssc",
+            parts,
+            self.CLASSES,
+            limit=self.limit,
+            augmented_loader=augmentation(self.augment, self.max_shift),
+        )

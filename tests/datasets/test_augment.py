@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data_files import random_recordings, write_events
-from snnbreg.datasets import SHD, FrameLoader, FrameSet
+from snnbreg.datasets import SHD, FrameLoader, FrameSet, SpokenDigits
 from snnbreg.datasets.augment import (
     AugmentedLoader,
     ShiftedLoader,
@@ -214,5 +214,14 @@ def test_shd_augments_its_training_split_alone(tmp_path: Path, binning: str) -> 
     assert splits.loader("valid", 4, shuffle=True).samples == 2
     assert splits.loader("test", 4, shuffle=True).samples == 4
     assert SHD(root=str(tmp_path)).load().loader("train", 4, shuffle=True).samples == 8
-    with pytest.raises(ValueError, match=r"dataset\.augment must be none or delrec, got 'flip'"):
+    whole = SHD(root=str(tmp_path), binning=binning, augment="shift", max_shift=6).load()
+    assert whole.loader("train", 4, shuffle=True).samples == 8
+    with pytest.raises(ValueError, match=r"dataset\.augment must be one of none.*got 'flip'"):
         SHD(root=str(tmp_path), augment="flip").load()
+
+
+def test_the_digits_ask_for_a_shift_of_the_size_that_the_config_names() -> None:
+    splits = SpokenDigits(bin_ms=100, channels=28, limit=40, augment="shift", max_shift=2).load()
+    loader = splits.loader("train", 40, shuffle=True, seed=1)
+    assert isinstance(loader, ShiftedLoader)
+    assert loader.max_shift == 2
