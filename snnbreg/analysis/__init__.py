@@ -4,6 +4,7 @@ Tables and comparisons work without matplotlib; figures say what to install.
 """
 
 from snnbreg.analysis.compare import Comparison, compare
+from snnbreg.analysis.confusion import confusion_matrix
 from snnbreg.analysis.curves import (
     accuracy_against_density,
     figure1,
@@ -49,6 +50,7 @@ __all__ = [
     "accuracy_against_density",
     "baseline",
     "compare",
+    "confusion_matrix",
     "connectivity",
     "datasets",
     "delay_histograms",

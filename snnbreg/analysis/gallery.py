@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import canvas, curves, states
+from snnbreg.analysis import canvas, confusion, curves, states
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import datasets
@@ -71,6 +71,11 @@ FIGURES = {
         states.firing_rates_per_layer, "Firing rates per layer",
         "Spikes per neuron and 100 steps of every hidden layer on the validation split, at the "
         "best checkpoint against λ; bars: one standard deviation over runs."),
+    "confusion": Picture(
+        confusion.confusion, "Which classes are confused",
+        "Of the test samples of a class (row) the share that is taken for each class (column), in "
+        "per cent, as deployed: dense, and the least density within one point of it on the "
+        "validation split. All runs of a group together."),
     "delay_histograms": Picture(
         states.delay_histograms, "Delays before and after training",
         "All delays of one network at its best checkpoint. Dashed: at the start; 'expected' where "

@@ -190,6 +190,11 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
                 rows.append([lam, *_row(group, other, sweep.label)])
             except ValueError as error:
                 log.warning("A comparison is left out: %s", error)
+    notes = [*NOTES, *(FOLDS for run in kept[:1] if "dataset.fold" in run.settings)]
+    others = {str(row[OTHER]) for row in rows}
+    if len(others) == 1:  # a note instead of a column
+        notes.insert(0, f"Compared with {others.pop()}.")
+        rows = [[*row[:OTHER], None, *row[OTHER + 1 :]] for row in rows]
     columns = [Column("λ", "number"), Column("method"), Column("schedule"), Column("settings"),
                Column("compared with"), Column("runs", "count"), Column("density", "percent"),
                *(Column(f"{split}{name}", unit) for split in ("", "test, ")
@@ -197,11 +202,12 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
                                     ("difference", "points")))]  # fmt: skip
     return Table(
         f"paired_{dataset}", f"Sparse beside dense networks on the same samples of {dataset}",
-        columns, rows, [*NOTES, *(FOLDS for run in kept[:1] if "dataset.fold" in run.settings)],
+        columns, rows, notes,
     ).without_empty()  # fmt: skip
 
 
 ADAMS = ("Adam", "AdamW")
+OTHER = 4  # the column that says what a row is compared with
 NOTES = (
     "Accuracy as deployed over the validation and the test split together, then over the test "
     "split alone, at the checkpoint with the best validation accuracy. Runs are paired by seed and "

@@ -29,6 +29,10 @@ SHAPES = {
     "readout.linear.weight": (2, 4),
 }
 PARAMETERS = 50
+PREDICTIONS = {
+    "valid_ids": [4, 5], "valid_labels": [0, 1], "valid_deployed": [0, 1],
+    "test_ids": [6, 7, 8], "test_labels": [0, 1, 1], "test_deployed": [0, 1, 0],
+}  # fmt: skip
 
 
 def write_run(
@@ -126,5 +130,6 @@ def study(make: Callable[..., Path], tmp_path: Path) -> list[Run]:
                         "deployed_test_acc": accuracy - 0.2 - worse,
                     },
                     checkpoints=True,
+                    predictions=PREDICTIONS,
                 )
     return read_runs(tmp_path / "runs")

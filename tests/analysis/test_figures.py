@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnbreg.analysis import FIGURES, Run, draw, read_run, read_runs, write_figures
+from snnbreg.analysis import (
+    FIGURES,
+    Group,
+    Run,
+    confusion_matrix,
+    draw,
+    read_run,
+    read_runs,
+    write_figures,
+)
 from snnbreg.analysis import curves as c
 from snnbreg.analysis import states as s
 from snnbreg.analysis.canvas import save
@@ -152,6 +161,25 @@ def test_dual_distances(study: list[Run]) -> None:
     (axes,) = s.dual_distances(study).axes
     assert len(axes.patches) == 3
     assert axes.get_yscale() == "log"
+
+
+def test_confusion(study: list[Run], make: Make) -> None:
+    one, two = (
+        read_run(make({"seed": 5}, predictions={"test_labels": x, "test_deployed": y}))
+        for x, y in (([0, 2, 2], [0, 2, 1]), ([2, 0], [2, 2]))
+    )
+    matrix = confusion_matrix(Group({}, (one, two)))
+    assert matrix.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 2]]
+    figure = FIGURES["confusion"].draw(study)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "spoken_digits · Adam, dense\n2 seeds",
+        "spoken_digits · AdaBreg, density 100.0%\n2 seeds",
+    ]
+    for axes in figure.axes:  # of class 0 all are right, of class 1 half, in each of two runs
+        assert axes.images[0].get_array().tolist() == [[1, 0], [0.5, 0.5]]
+        assert [text.get_text() for text in axes.texts] == ["100", "50", "50"]
+    with pytest.raises(ValueError, match="no dense and sparse group"):
+        FIGURES["confusion"].draw([one])
 
 
 def test_connectivity_shows_the_matrices(study: list[Run]) -> None:

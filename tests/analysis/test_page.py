@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from snnbreg.analysis import FIGURES, Run, report
+from snnbreg.analysis import FIGURES, Group, Run, confusion_matrix, read_run, report
 
 Make = Callable[..., Path]
 VOID = {"meta", "link", "img", "br"}
@@ -80,7 +80,15 @@ def test_report_says_what_was_found(study: list[Run], tmp_path: Path) -> None:
     assert f"python scripts/report.py {folder} --figures figure3" in page.text
     assert f"Skipped {study[1].path}" in page.text
     names = {p.name for p in (tmp_path / "out").rglob("*")}
-    assert {"table2.md", "table2.csv", "table2.tex", "lambda_spoken_digits.csv"} <= names
+    assert "Sparse beside dense networks on the same samples of spoken_digits" in page.text
+    assert page.text.index("Sparse beside") < page.text.index("Neurons per layer")
+    assert {
+        "paired_spoken_digits.csv",
+        "table2.md",
+        "table2.csv",
+        "table2.tex",
+        "lambda_spoken_digits.csv",
+    } <= names
     assert {"figure1.svg", "figure1.png", "figure3.svg"} <= names
 
 
@@ -116,8 +124,10 @@ def test_a_real_run(small: Any, train: Any, tmp_path: Path) -> None:
     folder = tmp_path / "study" / "run"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    train(config, RunFolder(folder))
+    summary = train(config, RunFolder(folder))
     names = ["figure1", "figure4", *list(FIGURES)[6:]]
     page = Page(report(tmp_path / "study", names=names).read_text(encoding="utf-8"))
     shown = {a["id"] for tag, a in page.tags if tag == "figure"}
-    assert set(names) - shown == {"figure4"}  # this run has a schedule
+    assert set(names) - shown == {"figure4", "confusion"}  # one run, with a schedule
+    matrix = confusion_matrix(Group({}, (read_run(folder),)))
+    assert matrix.trace() / matrix.sum() == summary["deployed_test_acc"]

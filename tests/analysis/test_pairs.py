@@ -14,6 +14,7 @@ from snnbreg.analysis import (
     Group,
     Run,
     group_runs,
+    pairs,
     paired_difference,
     paired_table,
     read_run,
@@ -103,6 +104,21 @@ def test_equal_runs_have_the_error_of_their_samples(two: Any, runs: int) -> None
     assert found.high - found.low == pytest.approx(2 * 1.96 * sd / 20, rel=0.04)
 
 
+def test_resamples_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[int] = []
+
+    def means(differences: Any, asked: Any, of_runs: Any, of_samples: Any) -> Any:
+        parts.append(len(of_runs))
+        return weighted_means(differences, asked, of_runs, of_samples)
+
+    monkeypatch.setattr(pairs, "weighted_means", means)
+    monkeypatch.setattr(pairs, "AT_ONCE", 90)  # weights of three columns that differ
+    of_sample = np.random.default_rng(6).choice([-1, 0, 1], (1, 400))
+    low, high = interval(of_sample, np.ones((1, 400), int), 10_007)
+    assert parts == [30] * 333 + [17]
+    assert high - low == pytest.approx(2 * 1.96 * of_sample.std() / 20, rel=0.04)
+
+
 def test_runs_that_differ_have_the_error_of_runs() -> None:
     """With the same difference for all samples of a run, only the runs are left to chance."""
     of_run = np.random.default_rng(3).choice([-1, 0, 1], 60)
@@ -181,11 +197,8 @@ def test_table_by_hand(make: Make, tmp_path: Path) -> None:
     table = paired_table(runs, "spoken_digits")
     (row,) = table.rows
     named = dict(zip([column.name for column in table.columns], row, strict=True))
-    assert (named["λ"], named["method"], named["compared with"]) == (
-        0.1,
-        "AdaBreg",
-        "Adam, onecycle",
-    )
+    assert (named["λ"], named["method"], named["schedule"]) == (0.1, "AdaBreg", "onecycle")
+    assert table.notes[0] == "Compared with Adam, onecycle."
     assert (named["runs"], named["density"].n) == (2, 2)
     assert (named["dense"], named["sparse"], named["difference"].value) == (0.75, 0.75, 0.0)
     assert (named["test, dense"], named["test, sparse"]) == (0.5, 1.0)
