@@ -14,9 +14,9 @@ from snnbreg.analysis import (
     Group,
     Run,
     group_runs,
-    pairs,
     paired_difference,
     paired_table,
+    pairs,
     read_run,
     read_runs,
 )
