@@ -178,7 +178,7 @@ def test_confusion(study: list[Run], make: Make) -> None:
     for axes in figure.axes:  # of class 0 all are right, of class 1 half, in each of two runs
         assert axes.images[0].get_array().tolist() == [[1, 0], [0.5, 0.5]]
         assert [text.get_text() for text in axes.texts] == ["100", "50", "50"]
-    with pytest.raises(ValueError, match="no dense and sparse group"):
+    with pytest.raises(ValueError, match="no sparse group within a point"):
         FIGURES["confusion"].draw([one])
 
 
