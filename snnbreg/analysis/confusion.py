@@ -40,7 +40,7 @@ def confusion(runs: Sequence[Run]) -> Figure:
             found.append((f"{dataset} · {optimizer_name(dense.runs[0])}, dense", dense))
             found.append((f"{dataset} · {optimizer_name(sparse.runs[0])}, {density}", sparse))
     if not found:
-        raise ValueError("There is no sparse group within a point of a dense one with predictions.npz")
+        raise ValueError("There is no sparse group within a point of a dense one, with predictions")
     figure, all_axes = canvas.grid(len(found) // 2, 2, (3.5, 3.6))
     for axes, (words, group) in zip(all_axes, found, strict=True):
         _panel(axes, confusion_matrix(group))
