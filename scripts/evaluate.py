@@ -45,7 +45,7 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
     run = RunFolder(folder)
     path = {"best": run.best, "last": run.last}.get(own["checkpoint"], Path(own["checkpoint"]))
     checkpoint = load_checkpoint(path)
-    config = build.check(OmegaConf.merge(checkpoint["config"], given))
+    config = build.check(OmegaConf.merge(checkpoint["config"], given), saved=True)
     device = build.build_device(config)
     splits = build.build_splits(config, device)
     network = build.build_network(config, splits.channels, splits.classes, device)

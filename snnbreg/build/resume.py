@@ -136,7 +136,7 @@ def settle(
     checkpoint = None
     if isinstance(resume, str):
         checkpoint = load_checkpoint(resume)
-        config = with_overrides(checkpoint["config"], cfg, overrides, resume)
+        config = with_overrides(check(checkpoint["config"], saved=True), cfg, overrides, resume)
         run.save(run.best, _best_until(checkpoint, Path(resume).with_name("best.pt")))
     elif exists:
         checkpoint = load_checkpoint(run.last) if run.last.is_file() else None
@@ -167,6 +167,6 @@ def _read_config(path: Path) -> dict[str, Any]:
             "checkpoint in a new folder with trainer.resume=PATH/last.pt"
         )
     try:
-        return check(OmegaConf.load(path))
+        return check(OmegaConf.load(path), saved=True)
     except YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {error}") from error

@@ -102,6 +102,15 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
     )
 
 
+def _defaults(target: Callable[..., Any] | None, keys: list[str]) -> dict[str, Any]:
+    parameters = inspect.signature(target).parameters if target is not None else {}
+    return {
+        key: parameters[key].default
+        for key in keys
+        if key in parameters and parameters[key].default is not inspect.Parameter.empty
+    }
+
+
 def targets() -> dict[str, dict[str, Callable[..., Any] | None]]:
     """For each config group, the names it may have and what their keys are handed to."""
     return {
@@ -121,8 +130,14 @@ def unknown_option(key: str, where: str, valid: list[str]) -> str:
     return f"{key} is no option {where}.{hint} Valid names: {', '.join(valid)}"
 
 
-def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Check the values of one group against the schema of its ``name``.
+
+    Args:
+        group: config group.
+        values: its keys.
+        saved: they are those of an earlier run, which may be older than some keys: these take the
+            constructor's defaults.
 
     Returns:
         The values, converted to the schema's types.
@@ -135,8 +150,11 @@ def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if "*" not in choices and name not in choices:
         where = f"of the group {group}"
         raise ValueError(unknown_option(f"{group}.name={name}", where, sorted(choices)))
-    schema = OmegaConf.structured(schema_of(choices.get(name, choices.get("*")), group))
+    target = choices.get(name, choices.get("*"))
+    schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
+    if saved:
+        values = {**_defaults(target, valid), **values}
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))
@@ -153,11 +171,12 @@ def check_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(plain)  # type: ignore[arg-type]
 
 
-def check(cfg: Any) -> dict[str, Any]:
+def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
     """Check a whole config.
 
     Args:
         cfg: as composed by Hydra or read from a run's ``config.yaml``.
+        saved: it is that of an earlier run, which may lack keys that did not exist then.
 
     Returns:
         Plain values, every interpolation resolved.
@@ -183,5 +202,6 @@ def check(cfg: Any) -> dict[str, Any]:
     if not 0 <= plain["seed"] < 2**40:
         raise ValueError(f"seed={plain['seed']} must lie between 0 and 2^40")
     return {
-        key: check_group(key, value) if key in groups else value for key, value in plain.items()
+        key: check_group(key, value, saved) if key in groups else value
+        for key, value in plain.items()
     }

@@ -111,6 +111,15 @@ def test_a_sweep_continues_its_own_jobs_only(start: Any, finished: Path) -> None
         start(finished, "optim.lam=0.4", sweep=True)
 
 
+def test_a_run_older_than_a_key_is_continued(start: Any, finished: Path) -> None:
+    text = (finished / "config.yaml").read_text()
+    (finished / "config.yaml").write_text(text.replace("  fold: 0\n", ""))
+    assert "fold" in text
+    config, checkpoint = start(finished, "trainer.resume=true")
+    assert config["dataset"]["fold"] == 0
+    assert checkpoint["epoch"] == 3
+
+
 @pytest.mark.parametrize("text", ["optim: [", "seed: 0\n"])
 def test_a_damaged_config_is_named(start: Any, finished: Path, text: str) -> None:
     (finished / "config.yaml").write_text(text)

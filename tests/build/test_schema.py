@@ -119,3 +119,15 @@ def test_a_missing_key_is_named(composed: Compose) -> None:
     del cfg["optim"]["lam"]
     with pytest.raises(ValueError, match=r"says nothing about optim\.lam"):
         build.check(cfg)
+
+
+def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
+    composed: Compose,
+) -> None:
+    cfg = build.check(composed("dataset.fold=3", "model.tau=5.0"))
+    del cfg["dataset"]["fold"], cfg["model"]["tau"]
+    saved = build.check(cfg, saved=True)
+    assert (saved["dataset"]["fold"], saved["model"]["tau"]) == (0, 2.0)
+    del cfg["dataset"]["batch_size"]
+    with pytest.raises(ValueError, match=r"says nothing about dataset\.batch_size"):
+        build.check(cfg, saved=True)
