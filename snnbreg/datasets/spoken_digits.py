@@ -11,19 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from snnbreg.datasets.augment import augmentation
-from snnbreg.datasets.binning import Binning
-from snnbreg.datasets.cache import Recordings, cache_folder
+from snnbreg.datasets.cache import Recordings
+from snnbreg.datasets.cochlea import CochleaRecordings
 from snnbreg.datasets.folds import fold_members
 from snnbreg.datasets.loader import Splits
 from snnbreg.datasets.pack import SPLITS, packed_recordings, read_pack
-from snnbreg.datasets.recordings import load_event_file
-from snnbreg.datasets.splits import assemble, grid_of
 
 
 @dataclass
-class SpokenDigits:
+class SpokenDigits(CochleaRecordings):
     """Ten spoken digits; 2,100 / 300 / 300 recordings for training, validation and test.
+
+    ``root`` holds ``train.h5``, ``valid.h5`` and ``test.h5`` in SHD's layout; without it the copy
+    inside the package is read, which has bins of 10 ms and 140 channels: it gives the same frames,
+    those of multiples of 10 ms and divisors of 140, but not those of ``binning=delrec``.
 
     Each of six speakers said each digit 45 times, and a fold takes 5 of those recordings for test
     and 5 for validation, so that every recording is tested in one of nine folds
@@ -31,23 +32,11 @@ class SpokenDigits:
     nothing about voices that were not heard in training.
 
     Args:
-        root: folder with ``train.h5``, ``valid.h5`` and ``test.h5`` in SHD's layout; None for the
-            copy inside the package, which has bins of 10 ms and 140 channels and gives the same
-            frames.
-        cache: folder for binned recordings; None for the user's (``SNNBREG_CACHE``).
-        binning: ``fixed``, or ``delrec`` for the frames published for SHD (needs ``root``).
-        channels: C, a divisor of 700; of 140 for the copy inside the package.
-        bin_ms: width of a time bin; for the copy inside the package a multiple of 10.
         duration_ms: length of the fixed grid; later events are dropped and counted.
         fold: 0 for the splits of the files; 1 to 8 for other splits of the same recordings, in
             which a sample keeps its number (:attr:`~snnbreg.datasets.loader.FrameSet.ids`).
-        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
-            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
-            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
-            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
-        max_shift: channels.
-        limit: at most so many samples per split of the fold, chosen at random once and for all;
-            None for all.
+
+    The other arguments are those of :class:`~snnbreg.datasets.cochlea.CochleaRecordings`.
 
     Example:
         >>> splits = SpokenDigits(bin_ms=50, channels=28, limit=100).load()
@@ -55,17 +44,10 @@ class SpokenDigits:
         (100, 20, 28, 10)
     """
 
-    root: str | None = None
-    cache: str | None = None
-    binning: str = "fixed"
-    channels: int = 140
-    bin_ms: float = 10.0
     duration_ms: float = 1000.0
     fold: int = 0
-    augment: str = "none"
-    max_shift: int = 4
-    limit: int | None = None
 
+    NAME = "spoken_digits"
     CLASSES = 10
 
     def load(self) -> Splits:
@@ -76,28 +58,15 @@ class SpokenDigits:
             OSError, ValueError: if a file is damaged or a setting impossible, among these
                 fold 1 to 8 of files with other recordings than the package's.
         """
-        grid = Binning(
-            grid_of(self.binning, "delrec_shd"),
-            channels=self.channels,
-            bin_ms=self.bin_ms,
-            duration_ms=self.duration_ms,
-        )
-        parts = packed_recordings(read_pack(), grid) if self.root is None else self._files(grid)
+        packed = self.root is None
+        parts = packed_recordings(read_pack(), self._grid()) if packed else self._files()
         members = None
         if self.fold:
             labels = np.concatenate([part.labels for part in parts])
             members = fold_members(self.fold, labels, self.root or "the package")
-        named = dict(zip(SPLITS, parts, strict=True))
-        return assemble(
-            "spoken_digits",
-            named,
-            self.CLASSES,
-            members=members,
-            limit=self.limit,
-            augmented_loader=augmentation(self.augment, self.max_shift),
-        )
+        return self._assemble(dict(zip(SPLITS, parts, strict=True)), members=members)
 
-    def _files(self, grid: Binning) -> list[Recordings]:
+    def _files(self) -> list[Recordings]:
         folder = Path(str(self.root)).expanduser()
         paths = [folder / f"{split}.h5" for split in SPLITS]
         missing = [path.name for path in paths if not path.is_file()]
@@ -107,5 +76,4 @@ class SpokenDigits:
                 "files are train.h5, valid.h5 and test.h5 in SHD's layout. Put them there, or "
                 "leave dataset.root out (null) to use the copy inside the package"
             )
-        cache = cache_folder(self.cache)
-        return [load_event_file(p, "spoken_digits", grid, self.CLASSES, cache) for p in paths]
+        return self._read(paths)

@@ -131,3 +131,13 @@ def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
     del cfg["dataset"]["batch_size"]
     with pytest.raises(ValueError, match=r"says nothing about dataset\.batch_size"):
         build.check(cfg, saved=True)
+
+
+def test_the_dense_network_beside_the_sparsest_differs_in_its_optimizer_alone(
+    composed: Compose,
+) -> None:
+    sparse, dense = (
+        build.check(composed(f"experiment=spoken_digits_sparse{end}")) for end in ("", "_adam")
+    )
+    del sparse["optim"], dense["optim"], sparse["scheduler"]["lam"], dense["scheduler"]["lam"]
+    assert sparse == dense
