@@ -133,11 +133,12 @@ def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
         build.check(cfg, saved=True)
 
 
+@pytest.mark.parametrize("dataset", ["spoken_digits", "rows_mnist"])
 def test_the_dense_network_beside_the_sparsest_differs_in_its_optimizer_alone(
-    composed: Compose,
+    composed: Compose, dataset: str
 ) -> None:
     sparse, dense = (
-        build.check(composed(f"experiment=spoken_digits_sparse{end}")) for end in ("", "_adam")
+        build.check(composed(f"experiment={dataset}_sparse{end}")) for end in ("", "_adam")
     )
     del sparse["optim"], dense["optim"], sparse["scheduler"]["lam"], dense["scheduler"]["lam"]
     assert sparse == dense
