@@ -240,9 +240,9 @@ def _trade_off(axes: Axes, sweep: Sweep, colour: str, marker: str) -> None:
         x, y, xerr=dx, yerr=dy, color=colour, marker=marker, markersize=5, linewidth=1.0,
         elinewidth=0.8, alpha=0.9, label=label,
     )  # fmt: skip
-    lam, chosen = sweep.chosen(), sweep.groups[sweep.chosen()]
+    chosen = sweep.groups[sweep.chosen()]
     axes.annotate(
-        f"λ = {lam:g}", (chosen.mean("density"), chosen.mean("deployed_test_acc")),
+        chosen.runs[0].lam_words, (chosen.mean("density"), chosen.mean("deployed_test_acc")),
         xytext=(7, -11), textcoords="offset points", color=colour, fontsize=8.5, zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
     )  # fmt: skip
@@ -250,10 +250,13 @@ def _trade_off(axes: Axes, sweep: Sweep, colour: str, marker: str) -> None:
 
 def _density_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
+    if high < 2 * low:  # one density: room for ticks on both sides
+        low, high = axes.set_xlim(low / 1.5, min(1.5 * high, 1.05))
     steps = [a * 10.0**b for b in range(-4, 1) for a in (1, 2, 5)]
     ticks = [t for t in steps if low <= t <= high]
-    if len(ticks) < 3:
-        ticks = [t / 100 for t in range(5, 101, 5) if low <= t / 100 <= high]
+    for step in (0.05, 0.02, 0.01):
+        if len(ticks) < 3:
+            ticks = [step * i for i in range(1, 101) if low <= step * i <= high]
     if len(ticks) > 7:
         ticks = ticks[::2]
     axes.set_xticks(ticks, [f"{100 * t:g}" for t in ticks])

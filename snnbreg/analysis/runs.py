@@ -94,6 +94,19 @@ class Run:
         return float(value) if value is not None and math.isfinite(value) else None
 
     @property
+    def lam_course(self) -> str:
+        """How lambda moves during training, in words; empty where it stays."""
+        kind = self.settings.get("scheduler.lam.name")
+        if kind == "target":
+            return f"λ steered to {100 * self.settings.get('scheduler.lam.density', 0.1):g} %"
+        return f"λ {kind}" if kind else ""
+
+    @property
+    def lam_words(self) -> str:
+        """Lambda in words, for titles: its value, or how it moves."""
+        return self.lam_course or f"λ = {self.settings['optim.lam']:g}"
+
+    @property
     def predictions_path(self) -> Path:
         """Where ``predictions.npz`` lies, if the run left it."""
         return self.path / "predictions.npz"

@@ -46,7 +46,7 @@ def example(sweep: Sweep) -> Run:
 
 
 def _words(run: Run) -> str:
-    words = f"{run.settings['dataset.name']} · λ = {run.settings['optim.lam']:g} · seed {run.seed}"
+    words = f"{run.settings['dataset.name']} · {run.lam_words} · seed {run.seed}"
     return f"{words} · fold {run.fold}" if run.fold else words
 
 

@@ -10,6 +10,7 @@ from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settin
 from snnbreg.analysis.runs import Run
 
 PAPER_ORDER = ("shd", "ssc", "psmnist")
+COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
 POINT = 0.01
 """The loss of accuracy that a sparse network may cost to count as equal to the dense one."""
 
@@ -21,7 +22,8 @@ class Sweep:
     Attributes:
         dataset: its config name.
         groups: runs by lambda, ascending; those of a lambda differ in seed and fold.
-        label: settings that this sweep does not share with the data set's others.
+        label: how lambda moves, if it does, and settings that this sweep does not share with the
+            data set's others.
     """
 
     dataset: str
@@ -102,7 +104,8 @@ def sweeps(runs: Sequence[Run], dataset: str) -> list[Sweep]:
             parts.setdefault(tuple(settings.items()), []).append(run)
     labels = _labels([dict(key) for key in parts])
     found = []
-    for members, label in zip(parts.values(), labels, strict=True):
+    for members, other in zip(parts.values(), labels, strict=True):
+        label = ", ".join(filter(None, (members[0].lam_course, other)))
         by_lam = group_runs(members, by=["optim.lam"])
         groups = {float(group.settings["optim.lam"]): group for group in by_lam}
         found.append(Sweep(dataset, dict(sorted(groups.items())), label))
@@ -125,6 +128,7 @@ def _labels(settings: Sequence[dict[str, str]]) -> list[str]:
     labels = []
     for row in settings:
         names = differing(other for other in settings if kind(other) == kind(row))
+        names = [name for name in names if name not in COURSE]
         parts = [f"{n.split('.', 1)[-1]} {row[n].strip(chr(34))}" for n in names if n in row]
         more = f", {len(parts) - 4} more" if len(parts) > 4 else ""
         labels.append(", ".join(parts[:4]) + more)

@@ -198,10 +198,9 @@ def summary_sentence(runs: Sequence[Run]) -> str:
         if not found:
             continue
         sweep = max(found, key=lambda s: selection_score(s.groups[s.chosen()]))
-        lam = sweep.chosen()
-        group, dense = sweep.groups[lam], baseline(runs, sweep.first, any_schedule=True)
+        group, dense = sweep.groups[sweep.chosen()], baseline(runs, sweep.first, any_schedule=True)
         text = (
-            f"On {dataset}, {optimizer_name(sweep.first)} at λ = {lam:g} keeps "
+            f"On {dataset}, {optimizer_name(sweep.first)} at {group.runs[0].lam_words} keeps "
             f"{_percent(group, 'density')} of the weights and classifies "
             f"{_percent(group, 'test_acc')} of the test recordings correctly "
             f"({_percent(group, 'deployed_test_acc')} as deployed; {group.members})"

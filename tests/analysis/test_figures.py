@@ -90,6 +90,16 @@ def test_accuracy_against_density(study: list[Run]) -> None:
     assert [text.get_text() for text in axes.texts] == ["λ = 1", "λ = 1"]
 
 
+def test_a_single_density_has_ticks_on_both_sides(make: Make, tmp_path: Path) -> None:
+    make({"scheduler.lam": {"name": "target", "density": 0.1}}, nonzero=(9, 9, 9))
+    (axes,) = c.accuracy_against_density(read_runs(tmp_path)).axes
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert len(ticks) > 2
+    assert min(ticks) < 0.25 < max(ticks)
+    assert [text.get_text() for text in axes.texts] == ["λ steered to 10 %"]
+
+
 def test_firing_rates(study: list[Run]) -> None:
     (axes,) = c.firing_rates(study).axes
     assert lines(axes)["0.1"][1] == pytest.approx([0.05] * 3)

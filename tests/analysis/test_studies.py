@@ -51,6 +51,23 @@ def test_lambda_is_chosen_on_validation(study: list[Run], make: Make, tmp_path: 
     assert better.chosen() == 0.5
 
 
+def test_a_lambda_that_moves_is_described_instead_of_its_first_value(
+    make: Make, tmp_path: Path
+) -> None:
+    make({"optim.lam": 0.2, "scheduler.lam": None})
+    for density in (0.1, 0.05):
+        make({"optim.lam": 0.2, "scheduler.lam": {"name": "target", "density": density}})
+    make({"optim.lam": 0.2, "scheduler.lam": {"name": "linear", "end": 1.0}})
+    make({"optim.lam": 0.2, "scheduler.lam": {"name": "linear", "end": 2.0}})
+    runs = read_runs(tmp_path)
+    assert {s.label for s in sweeps(runs, "spoken_digits")} == {
+        "", "λ steered to 10 %", "λ steered to 5 %",
+        "λ linear, lam.end 1.0", "λ linear, lam.end 2.0",
+    }  # fmt: skip
+    assert [run.lam_words for run in runs[:2]] == ["λ = 0.2", "λ steered to 10 %"]
+    assert "AdaBreg at λ" in summary_sentence(runs)
+
+
 def test_the_largest_sweep_is_shown_and_the_others_are_named(make: Make, tmp_path: Path) -> None:
     for lam in (0.1, 1.0):
         make({"optim.lam": lam})
