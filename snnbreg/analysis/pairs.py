@@ -210,7 +210,7 @@ ADAMS = ("Adam", "AdamW")
 OTHER = 4  # the column that says what a row is compared with
 NOTES = (
     "Accuracy as deployed over the validation and the test split together, then over the test "
-    "split alone, at the checkpoint with the best validation accuracy. Runs are paired by seed and "
+    "split alone, at the chosen checkpoint (see trainer.select). Runs are paired by seed and "
     "fold. Difference: sparse less dense, in points, with a 95 % interval: runs and samples are "
     "drawn anew, independently (pigeonhole bootstrap, Owen 2007; 10,000 resamples).",
 )

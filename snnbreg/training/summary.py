@@ -29,7 +29,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     Returns:
         The summary; figures that were not reached (no epoch finished) are None.
     """
-    best = trainer.best or {}
+    checkpoint = load_checkpoint(trainer.run.best) if trainer.history else {}
+    best = trainer.history[checkpoint["epoch"] - 1] if checkpoint else {}
     summary: dict[str, Any] = {
         "status": status,
         "best_epoch": best.get("epoch"),
@@ -39,7 +40,7 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     }
     tested: dict[str, dict[str, float]] = {}
     if best:
-        load_network(trainer.network, load_checkpoint(trainer.run.best)["network"], "best.pt")
+        load_network(trainer.network, checkpoint["network"], "best.pt")
         _, predictions = _answers(trainer, "valid", trainer.valid)
         if test is not None:
             tested, more = _answers(trainer, "test", test)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from snnbreg.training.evaluation import EVALUATIONS, Loader
+from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
@@ -23,6 +23,8 @@ from snnbreg.training.run_folder import RunFolder, load_network
 
 log = logging.getLogger(__name__)
 
+SELECT = {"published": "val_acc", "deployed": "deployed_val_acc", "last": "epoch"}
+"""The column of the metrics whose highest value makes a checkpoint the best."""
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss: each look waits for the device
 CHECK_EVERY_ELSEWHERE = 20
 
@@ -65,7 +67,9 @@ class Trainer:
         epochs: epochs of the whole run.
         seed: of everything random in training.
         sigma: delay-kernel spread (steps) at an epoch, set before it starts; None leaves it.
-        select: evaluation that chooses the best checkpoint, ``published`` or ``deployed``.
+        select: what chooses the best checkpoint: the validation accuracy of an evaluation,
+            ``published`` or ``deployed``, or ``last``: no choice, so that validation samples stay
+            unseen.
         round_delays_in_place: validate as the published code does: delays are rounded for good.
         clamp_delays: clamp delays to >= 0 after every step (published for SHD).
         grad_clip: largest gradient norm; None for no clipping.
@@ -96,8 +100,8 @@ class Trainer:
     ) -> None:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
-        if select not in EVALUATIONS:
-            raise ValueError(f"trainer.select={select} must be one of {', '.join(EVALUATIONS)}")
+        if select not in SELECT:
+            raise ValueError(f"trainer.select={select} must be one of {', '.join(SELECT)}")
         if grad_clip is not None and not grad_clip > 0:
             raise ValueError(f"trainer.grad_clip must be positive or null, not {grad_clip}")
         self.network, self.objective = network, objective
@@ -123,6 +127,8 @@ class Trainer:
         self.run.write_metrics(self.history)
         if not self.history:
             self.run.save(self.run.initial, self.state_dict())
+        elif self.best is self.history[-1]:  # by another ``select`` it may not have been
+            self.run.save(self.run.best, self.state_dict())
         batches = len(self.train)
         bar = tqdm(
             total=self.epochs * batches,
@@ -239,8 +245,8 @@ class Trainer:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row with the best validation accuracy, the last one among equals."""
-        key = "val_acc" if self.select == "published" else "deployed_val_acc"
+        """The row with the best validation accuracy, the last one among equals; see ``select``."""
+        key = SELECT[self.select]
         return max(self.history, key=lambda row: (row[key], row["epoch"]), default=None)
 
     def _record(self) -> None:

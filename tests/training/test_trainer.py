@@ -175,6 +175,23 @@ def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
     assert trainer.best is trainer.history[2]
     trainer.select = "deployed"
     assert trainer.best is trainer.history[0]
+    trainer.select = "last"
+    assert trainer.best is trainer.history[3]
+
+
+def test_a_finished_run_can_be_summed_up_at_its_last_epoch(
+    small: Small, train: Train, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path)
+    settings = ("optim=adam", "optim.lr=0.02", "model.sigma=3.5", "seed=3")
+    summary = train(small(*settings), run)
+    assert summary["best_epoch"] < summary["epochs"]
+    last = load_checkpoint(run.last)
+    summary = train(small(*settings, "trainer.select=last"), run, last)
+    assert summary["best_epoch"] == summary["epochs"] == load_checkpoint(run.best)["epoch"]
+    assert summary["best_val_acc"] == last["history"][-1]["val_acc"]
+    # what the first choice was is gone: the summary tells of the checkpoint that is there
+    assert train(small(*settings), run, last)["best_epoch"] == summary["epochs"]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(
