@@ -26,6 +26,10 @@ PAPER = {
 """Test accuracy in per cent, Windhager et al. 2026, Table 2: Adam, AdaBreg with schedule, without.
 The row of Adam is quoted there from Queant et al. 2025."""
 
+MEANS = (
+    "Mean ± standard deviation over runs, at the chosen checkpoint (by default the one with the "
+    "best validation accuracy)."
+)
 FIGURES = (
     ("validation", "percent", "best_val_acc"),
     ("test", "percent", "test_acc"),
@@ -124,8 +128,7 @@ def table2(runs: Sequence[Run]) -> Table:
                Column("paper", "text")]  # fmt: skip
     return Table(
         "table2", "Test accuracy and density, λ chosen on the validation split", columns, rows,
-        ["Mean ± standard deviation over runs, at the chosen checkpoint (by default the one with the "
-         "best validation accuracy). Deployed: whole delays, no spread. Paper: test accuracy in %, where quoted.",
+        [f"{MEANS} Deployed: whole delays, no spread. Paper: test accuracy in %, where quoted.",
          "* the least density whose deployed validation accuracy is within one point of the best "
          "dense one's."],
     ).without_empty()  # fmt: skip
@@ -174,8 +177,7 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
                Column("diverged", "count")]  # fmt: skip
     return Table(
         f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
-        ["Mean ± standard deviation over runs, at the chosen checkpoint (by default the one with the "
-         "best validation accuracy); 'last' in the last epoch. Density counts weight matrices, 'of all' every "
+        [f"{MEANS} 'last': in the last epoch. Density counts weight matrices, 'of all' every "
          "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample."],
     ).without_empty()  # fmt: skip
 
