@@ -14,7 +14,7 @@ import numpy as np
 
 from snnbreg.analysis.groups import Group
 from snnbreg.analysis.runs import Array, Run
-from snnbreg.analysis.studies import baseline, dense_groups, of_dataset, sweeps
+from snnbreg.analysis.studies import baseline, dense_groups, is_adam, of_dataset, sweeps
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
 
@@ -178,7 +178,7 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
     one of Adam's.
     """
     kept = [run for run in of_dataset(runs, dataset) if run.predictions_path.is_file()]
-    dense = [g for g in dense_groups(kept, dataset) if optimizer_name(g.runs[0]) in ADAMS]
+    dense = [group for group in dense_groups(kept, dataset) if is_adam(group)]
     rows: list[list[Cell]] = []
     for sweep in sweeps(kept, dataset) if dense else []:
         for lam, group in sweep.groups.items():
@@ -206,7 +206,6 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
     ).without_empty()  # fmt: skip
 
 
-ADAMS = ("Adam", "AdamW")
 OTHER = 4  # the column that says what a row is compared with
 NOTES = (
     "Accuracy as deployed over the validation and the test split together, then over the test "
@@ -225,7 +224,7 @@ def _row(group: Group, dense: Group, label: str) -> list[Cell]:
         found = paired_difference(group, dense, splits=splits)
         difference = Interval(found.difference, found.low, found.high)
         figures += [found.dense, found.sparse, difference]
-    schedules = [str(one.settings.get("scheduler.name", "none")) for one in (run, other)]
     paired = replace(group, runs=tuple(run for run, _ in pairs))
-    return [optimizer_name(run), schedules[0], label, f"{optimizer_name(other)}, {schedules[1]}",
-            len(pairs), Measure.of(paired, "density"), *figures]  # fmt: skip
+    partner = f"{optimizer_name(other)}, {other.scheduler}"
+    return [optimizer_name(run), run.scheduler, label, partner, len(pairs),
+            Measure.of(paired, "density"), *figures]  # fmt: skip

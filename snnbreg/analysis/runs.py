@@ -63,6 +63,16 @@ class Run:
         return int(self.settings.get("dataset.fold") or 0)
 
     @property
+    def dataset(self) -> str:
+        """The data set's config name, ``?`` where the config has none."""
+        return str(self.settings.get("dataset.name", "?"))
+
+    @property
+    def scheduler(self) -> str:
+        """The schedule's config name, ``none`` where the config has none."""
+        return str(self.settings.get("scheduler.name", "none"))
+
+    @property
     def status(self) -> str:
         """``completed``, ``diverged``, ``interrupted`` or ``unfinished`` (no summary yet)."""
         return str(self.summary.get("status", "unfinished"))

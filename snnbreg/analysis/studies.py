@@ -43,7 +43,7 @@ class Sweep:
     @property
     def scheduler(self) -> str:
         """Its config name."""
-        return str(self.first.settings.get("scheduler.name", "none"))
+        return self.first.scheduler
 
     @property
     def scheduled(self) -> bool:
@@ -80,15 +80,20 @@ def is_dense(run: Run) -> bool:
     return "optim.lam" not in run.settings
 
 
+def is_adam(group: Group) -> bool:
+    """Whether the optimizer is Adam, with or without weight decay: what sparse runs are held to."""
+    return group.runs[0].settings.get("optim.name") in ("adam", "adamw")
+
+
 def datasets(runs: Iterable[Run]) -> list[str]:
     """The data sets of the runs, the paper's first and in its order."""
-    names = {str(run.settings.get("dataset.name", "?")) for run in runs}
+    names = {run.dataset for run in runs}
     return [n for n in PAPER_ORDER if n in names] + sorted(names - set(PAPER_ORDER))
 
 
 def of_dataset(runs: Iterable[Run], dataset: str) -> list[Run]:
     """The runs on one data set that have ended."""
-    return [r for r in runs if r.ended and str(r.settings.get("dataset.name", "?")) == dataset]
+    return [r for r in runs if r.ended and r.dataset == dataset]
 
 
 def sweeps(runs: Sequence[Run], dataset: str) -> list[Sweep]:
@@ -161,13 +166,12 @@ def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Grou
             -sum(name.startswith(kept) for name in unlike)
             for kept in (("dataset.",), ("model.", "trainer."))
         )
-        is_adam = group.runs[0].settings.get("optim.name") in ("adam", "adamw")
         same_schedule = wanted.get("scheduler.name") == own.get("scheduler.name")
         if any_schedule:
-            return data, is_adam, selection_score(group)
-        return data, is_adam, same_schedule, rest, selection_score(group)
+            return data, is_adam(group), selection_score(group)
+        return data, is_adam(group), same_schedule, rest, selection_score(group)
 
-    groups = dense_groups(runs, str(like.settings.get("dataset.name", "?")))
+    groups = dense_groups(runs, like.dataset)
     return max(groups, key=closeness, default=None)
 
 

@@ -145,13 +145,20 @@ def optimizer_name(run: Run) -> str:
 
 
 def _scheduled(group: Group) -> bool:
-    return group.runs[0].settings.get("scheduler.name", "none") != "none"
+    return group.runs[0].scheduler != "none"
 
 
 def _row(dataset: str, group: Group, lam: float | None, quoted: str | None) -> list[Cell]:
     run = group.runs[0]
-    schedule = str(run.settings.get("scheduler.name", "none"))
-    return [dataset, optimizer_name(run), schedule, lam, len(group.runs), *_measures(group), quoted]
+    return [
+        dataset,
+        optimizer_name(run),
+        run.scheduler,
+        lam,
+        len(group.runs),
+        *_measures(group),
+        quoted,
+    ]
 
 
 LAMBDA_FIGURES = (
@@ -185,8 +192,7 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
 def _lambda_row(group: Group, lam: float | None, label: str) -> list[Cell]:
     run = group.runs[0]
     diverged = sum(r.status == "diverged" for r in group.runs)
-    schedule = str(run.settings.get("scheduler.name", "none"))
-    start: list[Cell] = [lam, optimizer_name(run), schedule, label, len(group.runs)]
+    start: list[Cell] = [lam, optimizer_name(run), run.scheduler, label, len(group.runs)]
     return [*start, *_measures(group, LAMBDA_FIGURES), diverged or None]
 
 
