@@ -19,10 +19,8 @@ from snnbreg.datasets.shifts import aligning_delays, blended, moved, shifted, sh
 COPIES = 3
 _AUGMENT = 2  # stream of random numbers; loader.py has 0 and 1
 
-AUGMENTS = ("none", "shift", "delrec", "delrec_shift")
 
-
-def augmentation(name: str, max_shift: int = 0) -> Callable[..., FrameLoader] | None:
+def augmentation(name: str, max_shift: int) -> Callable[..., FrameLoader] | None:
     """Return what makes the loader of a training split; None without augmentation.
 
     Args:
@@ -34,18 +32,18 @@ def augmentation(name: str, max_shift: int = 0) -> Callable[..., FrameLoader] | 
     Raises:
         ValueError: for another name, or a shift below 1 where one is used.
     """
-    if name not in AUGMENTS:
-        raise ValueError(f"dataset.augment must be one of {', '.join(AUGMENTS)}, got {name!r}")
-    if name.endswith("shift") and max_shift < 1:
-        raise ValueError(
-            f"dataset.augment={name} needs dataset.max_shift of 1 channel or more, got {max_shift}"
-        )
     made: dict[str, Callable[..., FrameLoader] | None] = {
         "none": None,
         "shift": functools.partial(ShiftedLoader, max_shift=max_shift),
         "delrec": AugmentedLoader,
         "delrec_shift": functools.partial(AugmentedLoader, max_shift=max_shift),
     }
+    if name not in made:
+        raise ValueError(f"dataset.augment must be one of {', '.join(made)}, got {name!r}")
+    if name.endswith("shift") and max_shift < 1:
+        raise ValueError(
+            f"dataset.augment={name} needs dataset.max_shift of 1 channel or more, got {max_shift}"
+        )
     return made[name]
 
 
