@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -32,6 +32,9 @@ from torch import Tensor, nn
 
 from snnbreg import functional
 from snnbreg.models import SpikingNetwork
+
+sys.path.insert(0, str(Path(__file__).parent))
+from benchmark import clock  # the other benchmark's clock
 
 PRECISIONS = {"exact": "highest", "tf32": "high", "bfloat16": "medium"}
 FORMS = (*PRECISIONS, "gather", "reference")
@@ -64,15 +67,7 @@ def form(name: str) -> Iterator[Any]:
 
 def median(run: Callable[[], Any], device: str, repeats: int) -> float:
     """Median time in ms of calls that end when the device is done; two calls go before."""
-    times = []
-    for number in range(repeats + 2):
-        start = time.perf_counter()
-        run()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        if number >= 2:
-            times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return statistics.median([1e3 * clock(run, device)[0] for _ in range(repeats + 2)][2:])
 
 
 def layer_rows(device: str, size: tuple[int, int, int], repeats: int) -> list[Row]:

@@ -85,8 +85,7 @@ def optimizer_steps(device: str, rounds: int = 60) -> list[list[Any]]:
 def epoch(dataset: str, engine: str, device: torch.device) -> list[Any]:
     """Samples, batches, seconds per batch and per epoch of one data set's network."""
     samples, steps, channels, classes = SIZES[dataset]
-    overrides = [] if dataset in ("mnist",) else [f"model.engine={engine}"]
-    config = config_of(dataset, *overrides)
+    config = config_of(dataset, f"model.engine={engine}")
     size = config["dataset"]["batch_size"]
     batches = -(-samples // size)
     shown = min(batches, MOST_BATCHES if steps * size * 256 < 1e7 else 4)

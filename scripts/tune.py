@@ -45,7 +45,7 @@ def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, fl
     if summary is None or summary["best_val_acc"] is None:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"{run.path} did not end: {said[-1] if said else done.returncode}")
-    key = "best_val_acc" if summary["select"] == "published" else "best_deployed_val_acc"
+    key = "best_deployed_val_acc" if summary["select"] == "deployed" else "best_val_acc"
     return summary[key], summary["density"]
 
 
