@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.training import RunFolder, summarise, summary_table
 
 log = logging.getLogger(__name__)
@@ -27,24 +27,24 @@ def train(
     config: Mapping[str, Any], run: RunFolder, checkpoint: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Train what a checked config describes into a run folder; returns the run's summary."""
-    device = build.build_device(config)
-    splits = build.build_splits(config, device)
-    network = build.build_network(config, splits.channels, splits.classes, device)
-    trainer = build.build_trainer(config, network, splits, run, device)
+    device = assembly.build_device(config)
+    splits = assembly.build_splits(config, device)
+    network = assembly.build_network(config, splits.channels, splits.classes, device)
+    trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))
-    with build.using_threads(config), build.logging_to(config, run, trainer):
+    with assembly.using_threads(config), assembly.logging_to(config, run, trainer):
         status = trainer.fit()
-        return summarise(trainer, status, build.build_loader(config, splits, "test", device))
+        return summarise(trainer, status, assembly.build_loader(config, splits, "test", device))
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
-@build.reported
+@assembly.reported
 def main(cfg: DictConfig) -> float:
     """One run; returns the best validation accuracy, which a sweep maximises."""
     job = HydraConfig.get()
     run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    config, checkpoint = build.settle(cfg, run.path, job.overrides.task, sweep)
+    config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
     summary = run.read_summary() if sweep and run.finished() else None
     if summary is None:
         summary = train(config, run, checkpoint)
@@ -57,4 +57,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    build.run(main)
+    assembly.run(main)

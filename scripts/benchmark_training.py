@@ -21,7 +21,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.datasets import FrameSet, Splits
 from snnbreg.optim import AdaBreg, LinBreg
 from snnbreg.training import RunFolder, Trainer
@@ -45,12 +45,12 @@ def config_of(dataset: str, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(
         str(Path(__file__).resolve().parents[1] / "configs"), version_base="1.3"
     ):
-        return build.check(compose("config", [f"dataset={dataset}", *overrides]))
+        return assembly.check(compose("config", [f"dataset={dataset}", *overrides]))
 
 
 def optimizer_steps(device: str, rounds: int = 60) -> list[list[Any]]:
     """Median milliseconds of a step of each optimizer, and the median of the ratios to Adam."""
-    network = build.build_network(config_of("ssc"), 140, 35, torch.device(device))
+    network = assembly.build_network(config_of("ssc"), 140, 35, torch.device(device))
     made = {
         "torch Adam (foreach)": lambda p: torch.optim.Adam(p, lr=1e-3, foreach=True),
         "AdaBreg, l1": lambda p: AdaBreg(p, lr=1e-3, lam=0.1),
@@ -95,8 +95,8 @@ def epoch(dataset: str, engine: str, device: torch.device) -> list[Any]:
     frames = torch.poisson(rate, generator=generator).to(torch.uint8)
     split = FrameSet(frames, torch.randint(classes, (count,), generator=generator))
     splits = Splits(dataset, split, split, split, channels, classes, steps)
-    network = build.build_network(config, channels, classes, device)
-    trainer = build.build_trainer(config, network, splits, RunFolder("unused"), device)
+    network = assembly.build_network(config, channels, classes, device)
+    trainer = assembly.build_trainer(config, network, splits, RunFolder("unused"), device)
     times = list(_batches(trainer))[1:]
     seconds = statistics.median(times)
     return [dataset, samples, steps, size, seconds, seconds * batches]

@@ -15,7 +15,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.training import RunFolder, evaluate
 from snnbreg.training.run_folder import load_checkpoint, load_network
 
@@ -45,13 +45,13 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
     run = RunFolder(folder)
     path = {"best": run.best, "last": run.last}.get(own["checkpoint"], Path(own["checkpoint"]))
     checkpoint = load_checkpoint(path)
-    config = build.check(OmegaConf.merge(checkpoint["config"], given), saved=True)
-    device = build.build_device(config)
-    splits = build.build_splits(config, device)
-    network = build.build_network(config, splits.channels, splits.classes, device)
+    config = assembly.check(OmegaConf.merge(checkpoint["config"], given), saved=True)
+    device = assembly.build_device(config)
+    splits = assembly.build_splits(config, device)
+    network = assembly.build_network(config, splits.channels, splits.classes, device)
     load_network(network, checkpoint["network"], str(path))
-    loader = build.build_loader(config, splits, own["split"], device)
-    figures = evaluate(network, loader, build.build_objective(config), own["evaluation"])
+    loader = assembly.build_loader(config, splits, own["split"], device)
+    figures = evaluate(network, loader, assembly.build_objective(config), own["evaluation"])
     weights = [synapses.weight for synapses in network.synapses()]
     nonzero = sum(int((weight != 0).sum()) for weight in weights)
     return {**figures, "nonzero": nonzero, "density": nonzero / sum(w.numel() for w in weights)}
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    build.run(main)
+    assembly.run(main)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.analysis import FIGURES, report
 
 
@@ -25,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    build.run(main)
+    assembly.run(main)

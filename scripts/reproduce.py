@@ -20,8 +20,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from snnbreg import analysis, build
-from snnbreg.build.parallel import Run, Study
+from snnbreg import analysis, assembly
+from snnbreg.assembly.parallel import Run, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 LAMBDAS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
@@ -80,8 +80,8 @@ def study(arguments: argparse.Namespace) -> list[Run]:
 
 
 def _run(arguments: argparse.Namespace, settings: list[str], common: list[str]) -> Run:
-    config = build.check(compose("config", [*settings, *common]))
-    name = build.run_name(config, settings)
+    config = assembly.check(compose("config", [*settings, *common]))
+    name = assembly.run_name(config, settings)
     run = Run(
         " ".join(settings),
         arguments.runs / name,
@@ -166,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    build.run(main)
+    assembly.run(main)

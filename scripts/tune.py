@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.training import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    build.run(main)
+    assembly.run(main)

@@ -34,7 +34,7 @@ def composed() -> Callable[..., DictConfig]:
 @pytest.fixture
 def small(composed: Callable[..., DictConfig]) -> Callable[..., dict[str, Any]]:
     """A checked config of a run that takes a second, with further overrides."""
-    from snnbreg.build import check
+    from snnbreg.assembly import check
 
     def make(*overrides: str) -> dict[str, Any]:
         coarse = [] if any(o.startswith("dataset=") for o in overrides) else COARSE

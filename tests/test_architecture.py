@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
     "training": (set(), {"torch", "numpy", "tqdm", "wandb"}),
     "analysis": (set(), {"torch", "numpy", "matplotlib", "yaml"}),
-    "build": (
+    "assembly": (
         {"datasets", "models", "optim", "schedulers", "training"},
         {"torch", "hydra", "omegaconf", "yaml"},
     ),

@@ -68,10 +68,10 @@ def test_each_job_of_joblib_has_its_share_of_the_cores(sweep: Sweep, tmp_path: P
     program = tmp_path / "threads.py"
     program.write_text(
         "import hydra, torch\n"
-        "from snnbreg import build\n"
+        "from snnbreg import assembly\n"
         "@hydra.main(version_base='1.3', config_path=None)\n"
         "def main(cfg):\n"
-        "    with build.using_threads({'trainer': {'threads': cfg.threads}}):\n"
+        "    with assembly.using_threads({'trainer': {'threads': cfg.threads}}):\n"
         "        open(f'threads{cfg.job}', 'w').write(str(torch.get_num_threads()))\n"
         "main()\n"
     )
@@ -114,7 +114,7 @@ def test_the_slurm_config_says_what_slurm_is_told(
 
 
 def test_folders_are_named_by_config_and_code(tmp_path: Path) -> None:
-    from snnbreg.build import check, code_version, run_name
+    from snnbreg.assembly import check, code_version, run_name
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
 
@@ -141,7 +141,7 @@ def test_folders_are_named_by_config_and_code(tmp_path: Path) -> None:
 
 
 def test_the_codes_version_changes_with_its_meaning(tmp_path: Path) -> None:
-    from snnbreg.build import code_version
+    from snnbreg.assembly import code_version
 
     for room in ("optim", "analysis"):
         (tmp_path / room).mkdir()

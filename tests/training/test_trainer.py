@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.training import EVALUATIONS, RunFolder, Trainer, evaluate, summarise
 from snnbreg.training.run_folder import load_checkpoint
 
@@ -57,15 +57,15 @@ def rows(run: RunFolder) -> list[dict[str, str]]:
 
 
 def make_trainer(config: dict[str, Any], run: RunFolder) -> Trainer:
-    device = build.build_device(config)
-    splits = build.build_splits(config)
-    network = build.build_network(config, splits.channels, splits.classes, device)
-    return build.build_trainer(config, network, splits, run, device)
+    device = assembly.build_device(config)
+    splits = assembly.build_splits(config)
+    network = assembly.build_network(config, splits.channels, splits.classes, device)
+    return assembly.build_trainer(config, network, splits, run, device)
 
 
 def loader_of_test(config: dict[str, Any]) -> Any:
-    splits = build.build_splits(config)
-    return build.build_loader(config, splits, "test", build.build_device(config))
+    splits = assembly.build_splits(config)
+    return assembly.build_loader(config, splits, "test", assembly.build_device(config))
 
 
 def assert_equal_states(one: Any, other: Any) -> None:

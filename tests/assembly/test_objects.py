@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from snnbreg import build
-from snnbreg.build.objects import build_schedulers
+from snnbreg import assembly
+from snnbreg.assembly.objects import build_schedulers
 
 Small = Callable[..., dict[str, Any]]
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def test_a_sparse_start_has_the_density_and_no_preferred_sign(small: Small) -> None:
     config = small("optim.init_density=0.05", "model.hidden=[200,200]")
-    network = build.build_network(config, 140, 10, CPU)
+    network = assembly.build_network(config, 140, 10, CPU)
     for synapses in network.synapses()[:-1]:
         kept = synapses.weight[synapses.weight != 0]
         assert len(kept) / synapses.weight.numel() == pytest.approx(0.05, rel=0.15)
@@ -29,7 +29,7 @@ def test_initial_weights_depend_on_the_seed_alone(small: Small) -> None:
     states = []
     for seed in (5, 5, 6):
         torch.rand(3)
-        network = build.build_network(small(f"seed={seed}"), 28, 10, CPU)
+        network = assembly.build_network(small(f"seed={seed}"), 28, 10, CPU)
         states.append(network.synapses()[0].weight.detach().clone())
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -37,8 +37,8 @@ def test_initial_weights_depend_on_the_seed_alone(small: Small) -> None:
 
 def test_parameters_go_where_the_rules_say(small: Small) -> None:
     config = small("optim.lr=0.3", "optim.lam=0.2", "optim.delay_lr=0.7", "model.norm=batch")
-    network = build.build_network(config, 28, 10, CPU)
-    optimizers = build.build_optimizers(config, network)
+    network = assembly.build_network(config, 28, 10, CPU)
+    optimizers = assembly.build_optimizers(config, network)
     names = {id(p): name for name, p in network.named_parameters()}
     found = {
         names[id(p)]: (name, group["lr"], group.get("regularizer"), group.get("lam"))
@@ -58,7 +58,7 @@ def test_parameters_go_where_the_rules_say(small: Small) -> None:
 
 def test_delays_follow_their_own_schedule_where_there_is_one(small: Small) -> None:
     config = small("scheduler=onecycle", "scheduler.delays={name: cosine, per: epoch}")
-    optimizers = build.build_optimizers(config, build.build_network(config, 28, 10, CPU))
+    optimizers = assembly.build_optimizers(config, assembly.build_network(config, 28, 10, CPU))
     schedulers = build_schedulers(config, optimizers, steps_per_epoch=4)
     weights, delays = (optimizers[name].param_groups[-1] for name in ("weights", "delays"))
     assert weights["lr"] == pytest.approx(config["optim"]["lr"] / 25)
@@ -70,7 +70,7 @@ def test_delays_follow_their_own_schedule_where_there_is_one(small: Small) -> No
 
 def test_a_lambda_out_of_reach_is_told(small: Small, caplog: pytest.LogCaptureFixture) -> None:
     config = small("optim.lam=10", "optim.lr=0.001", "optim.init_density=1.0")
-    optimizers = build.build_optimizers(config, build.build_network(config, 28, 10, CPU))
+    optimizers = assembly.build_optimizers(config, assembly.build_network(config, 28, 10, CPU))
     build_schedulers(config, optimizers, steps_per_epoch=4)
     assert "lam = 10" in caplog.text
     assert "out of reach" in caplog.text
@@ -79,7 +79,7 @@ def test_a_lambda_out_of_reach_is_told(small: Small, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize("schedule", ["cosine", "[1,2]", "{per: step}"])
 def test_a_schedule_that_is_none_is_named(small: Small, schedule: str) -> None:
     config = small(f"scheduler.delays={schedule}")
-    optimizers = build.build_optimizers(config, build.build_network(config, 28, 10, CPU))
+    optimizers = assembly.build_optimizers(config, assembly.build_network(config, 28, 10, CPU))
     with pytest.raises(ValueError, match="A schedule is a mapping such as"):
         build_schedulers(config, optimizers, 4)
 
@@ -88,9 +88,9 @@ def test_threads_are_those_of_the_config_and_afterwards_as_before(small: Small) 
     for threads, inside in ((3, 3), (None, 1)):
         config = small()
         config["trainer"]["threads"] = threads
-        with build.using_threads(config):
+        with assembly.using_threads(config):
             assert torch.get_num_threads() == inside
         assert torch.get_num_threads() == 1
     config["trainer"]["threads"] = 0
-    with pytest.raises(ValueError, match="threads=0"), build.using_threads(config):
+    with pytest.raises(ValueError, match="threads=0"), assembly.using_threads(config):
         pass

@@ -14,11 +14,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import snnbreg
-from snnbreg.build.schema import check
+from snnbreg.assembly.schema import check
 
-ROOMS = ("functional", "kernels", "models", "optim", "schedulers", "datasets", "training", "build")
-# Files of these rooms that start runs or talk about them, and cannot change what a run computes.
-ASIDE = {"build/cli.py", "build/parallel.py", "build/sweeps.py", "training/loggers.py"}
+PACKAGES = (
+    "functional", "kernels", "models", "optim", "schedulers", "datasets", "training", "assembly",
+)  # fmt: skip
+# Files of these packages that start runs or talk about them, and cannot change what a run computes.
+ASIDE = {"assembly/cli.py", "assembly/parallel.py", "assembly/sweeps.py", "training/loggers.py"}
 # Keys that change neither a result nor where it is computed from.
 MOOT = {
     "dataset.cache", "trainer.resume", "trainer.progress", "trainer.threads", "logger",
@@ -77,7 +79,7 @@ def code_version(package: Path | None = None) -> str:
     """
     package = package or Path(snnbreg.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
+    for path in sorted(path for part in PACKAGES for path in (package / part).rglob("*.py")):
         name = path.relative_to(package).as_posix()
         if name in ASIDE:
             continue

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from snnbreg.build.schema import EXTRA, LOGGERS, OPTIMIZERS
+from snnbreg.assembly.schema import EXTRA, LOGGERS, OPTIMIZERS
 from snnbreg.datasets import DATASETS, FrameLoader, Splits
 from snnbreg.models import SpikingNetwork
 from snnbreg.optim import assign_groups, describe, groups_for, sparsify_, unreachable_lam

@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from snnbreg import build
-from snnbreg.build.schema import targets
+from snnbreg import assembly
+from snnbreg.assembly.schema import targets
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -31,7 +31,7 @@ def choices(group: str) -> list[str]:
     ],
 )
 def test_every_config_composes_and_passes_its_schema(composed: Compose, choice: str) -> None:
-    build.check(composed(choice))
+    assembly.check(composed(choice))
 
 
 def test_every_target_of_a_group_has_a_config() -> None:
@@ -45,7 +45,7 @@ def test_every_target_of_a_group_has_a_config() -> None:
 def test_pairs_with_recipes_pass_their_schema(
     composed: Compose, dataset: str, optim: str, scheduler: str
 ) -> None:
-    build.check(composed(f"dataset={dataset}", f"optim={optim}", f"scheduler={scheduler}"))
+    assembly.check(composed(f"dataset={dataset}", f"optim={optim}", f"scheduler={scheduler}"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_pairs_with_recipes_pass_their_schema(
 def test_experiments_are_the_published_ones(
     composed: Compose, experiment: str, parameters: int, settings: tuple[Any, ...]
 ) -> None:
-    config = build.check(composed(f"experiment={experiment}"))
+    config = assembly.check(composed(f"experiment={experiment}"))
     assert settings == (
         config["dataset"]["name"],
         config["trainer"]["epochs"],
@@ -74,21 +74,21 @@ def test_experiments_are_the_published_ones(
         config["optim"]["name"],
     )
     channels, classes = {"shd": (140, 20), "ssc": (140, 35), "psmnist": (1, 10)}[settings[0]]
-    network = build.build_network(config, channels, classes, torch.device("cpu"))
+    network = assembly.build_network(config, channels, classes, torch.device("cpu"))
     assert sum(p.numel() for p in network.parameters()) == parameters
     text = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
     assert f"python train.py -m experiment={experiment}" in text.splitlines()[1]
 
 
 def test_the_command_line_wins_over_recipe_and_experiment(composed: Compose) -> None:
-    config = build.check(composed("experiment=ssc_adam", "optim.lr=0.25", "seed=9"))
+    config = assembly.check(composed("experiment=ssc_adam", "optim.lr=0.25", "seed=9"))
     assert config["optim"]["lr"] == 0.25
     assert config["seed"] == 9
 
 
 def test_no_optimizer_inherits_anothers_learning_rate(composed: Compose) -> None:
     rates = {
-        optim: build.check(composed("dataset=spoken_digits", f"optim={optim}"))["optim"]["lr"]
+        optim: assembly.check(composed("dataset=spoken_digits", f"optim={optim}"))["optim"]["lr"]
         for optim in ("adabreg", "adam", "linbreg", "adamw", "sgd")
     }
     assert rates == {"adabreg": 1e-2, "adam": 2e-3, "linbreg": 3.0, "adamw": 1e-3, "sgd": 1e-1}
@@ -108,29 +108,29 @@ def test_no_optimizer_inherits_anothers_learning_rate(composed: Compose) -> None
 def test_a_wrong_key_or_type_is_named(
     composed: Compose, group: str, change: dict[str, Any], message: str
 ) -> None:
-    cfg = build.check(composed())
+    cfg = assembly.check(composed())
     cfg[group] |= change
     with pytest.raises(ValueError, match=message):
-        build.check(cfg)
+        assembly.check(cfg)
 
 
 def test_a_missing_key_is_named(composed: Compose) -> None:
-    cfg = build.check(composed())
+    cfg = assembly.check(composed())
     del cfg["optim"]["lam"]
     with pytest.raises(ValueError, match=r"says nothing about optim\.lam"):
-        build.check(cfg)
+        assembly.check(cfg)
 
 
 def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
     composed: Compose,
 ) -> None:
-    cfg = build.check(composed("dataset.fold=3", "model.tau=5.0"))
+    cfg = assembly.check(composed("dataset.fold=3", "model.tau=5.0"))
     del cfg["dataset"]["fold"], cfg["model"]["tau"]
-    saved = build.check(cfg, saved=True)
+    saved = assembly.check(cfg, saved=True)
     assert (saved["dataset"]["fold"], saved["model"]["tau"]) == (0, 2.0)
     del cfg["dataset"]["batch_size"]
     with pytest.raises(ValueError, match=r"says nothing about dataset\.batch_size"):
-        build.check(cfg, saved=True)
+        assembly.check(cfg, saved=True)
 
 
 @pytest.mark.parametrize("dataset", ["spoken_digits", "rows_mnist"])
@@ -138,7 +138,7 @@ def test_the_dense_network_beside_the_sparsest_differs_in_its_optimizer_alone(
     composed: Compose, dataset: str
 ) -> None:
     sparse, dense = (
-        build.check(composed(f"experiment={dataset}_sparse{end}")) for end in ("", "_adam")
+        assembly.check(composed(f"experiment={dataset}_sparse{end}")) for end in ("", "_adam")
     )
     del sparse["optim"], dense["optim"], sparse["scheduler"]["lam"], dense["scheduler"]["lam"]
     assert sparse == dense

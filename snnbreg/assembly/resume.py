@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from snnbreg.build.schema import check
+from snnbreg.assembly.schema import check
 from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
 
 log = logging.getLogger(__name__)

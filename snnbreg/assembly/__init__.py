@@ -1,7 +1,7 @@
 """From a config to the objects of a run: the only room that knows Hydra and OmegaConf."""
 
-from snnbreg.build.cli import explain, reported, run
-from snnbreg.build.objects import (
+from snnbreg.assembly.cli import explain, reported, run
+from snnbreg.assembly.objects import (
     build_device,
     build_loader,
     build_network,
@@ -12,9 +12,9 @@ from snnbreg.build.objects import (
     logging_to,
     using_threads,
 )
-from snnbreg.build.resume import settle
-from snnbreg.build.schema import check
-from snnbreg.build.sweeps import code_version, run_name
+from snnbreg.assembly.resume import settle
+from snnbreg.assembly.schema import check
+from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
     "build_device",

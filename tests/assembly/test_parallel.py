@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.build.parallel import Run, Study, lock
+from snnbreg.assembly.parallel import Run, Study, lock
 
 TRAIN = """
 import json, os, pathlib, sys, time

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from snnbreg import build
+from snnbreg import assembly
 from snnbreg.training import RunFolder
 from tests_support import SMALL_DIGITS
 
@@ -22,7 +22,7 @@ def start(composed: Compose) -> Callable[..., Any]:
     """Settle a run as the command line would: with overrides, in a folder."""
 
     def make(folder: Path, *overrides: str, sweep: bool = False) -> Any:
-        return build.settle(composed(*SMALL_DIGITS, *overrides), folder, overrides, sweep)
+        return assembly.settle(composed(*SMALL_DIGITS, *overrides), folder, overrides, sweep)
 
     return make
 

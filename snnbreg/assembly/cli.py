@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.build.schema import unknown_option
+from snnbreg.assembly.schema import unknown_option
 
 log = logging.getLogger(__name__)
 
