@@ -163,14 +163,15 @@ class Trainer:
         settings = settings_row(self.network, self.optimizers["weights"])
         bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
         row: dict[str, Any] = {"epoch": epoch + 1, **self._train_epoch(epoch, bar)}
+        # All that changes weights comes before the evaluation: the checkpoint holds what it saw.
         if self.round_delays_in_place:
             self.network.round_delays_()
             self._resync_delays()
+        for scheduler in self.schedulers:
+            scheduler.step_epoch(row["train_loss"])
         row |= validation_row(self.network, self.valid, self.objective)
         self._check(row["val_loss"])
         row |= settings
-        for scheduler in self.schedulers:
-            scheduler.step_epoch(row["train_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
         row |= row.pop("layers")
         self.history.append(row)
