@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from snnbreg import assembly
-from snnbreg.training import RunFolder, summarise, summary_table
+from snnbreg.training import RunFolder, chosen_accuracy, summarise, summary_table
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,20 @@ def train(
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 @assembly.reported
 def main(cfg: DictConfig) -> float:
-    """One run; returns the best validation accuracy, which a sweep maximises."""
+    """One run; returns the validation accuracy that ``trainer.select`` chose by: a sweep's aim."""
     job = HydraConfig.get()
     run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
-    summary = run.read_summary() if sweep and run.finished() else None
-    if summary is None:
-        summary = train(config, run, checkpoint)
+    with run.locked():
+        config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
+        summary = run.read_summary() if sweep and run.finished() else None
+        if summary is None:
+            summary = train(config, run, checkpoint)
     print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
     if summary["status"] == "interrupted":
         raise KeyboardInterrupt
     if summary["status"] == "diverged" and not sweep:
         sys.exit(3)
-    return float(summary["best_val_acc"] or 0.0)
+    return chosen_accuracy(summary) or 0.0
 
 
 if __name__ == "__main__":

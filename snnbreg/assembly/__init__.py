@@ -13,7 +13,7 @@ from snnbreg.assembly.objects import (
     using_threads,
 )
 from snnbreg.assembly.resume import settle
-from snnbreg.assembly.schema import check
+from snnbreg.assembly.schema import check, unknown_option
 from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "run",
     "run_name",
     "settle",
+    "unknown_option",
     "using_threads",
 ]

@@ -19,7 +19,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from snnbreg.assembly.parallel import IN_USE
 from snnbreg.assembly.schema import unknown_option
+from snnbreg.training.run_folder import FolderInUseError
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def run(main: Callable[[], Any]) -> None:
                 f"Error: {explain(error)}", 100, break_long_words=False, break_on_hyphens=False
             )
             print(text, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(IN_USE if isinstance(error, FolderInUseError) else 1)
     finally:
         failed = failed_jobs()
         if failed:

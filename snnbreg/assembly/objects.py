@@ -76,11 +76,12 @@ def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     return splits
 
 
-def build_loader(config: Config, splits: Splits, split: str, device: torch.device) -> FrameLoader:
-    """Batches of a split: shuffled for ``train``, in order for ``valid`` and ``test``."""
-    train = split == "train"
-    size = config["dataset"]["batch_size" if train else "eval_batch_size"]
-    return splits.loader(split, size, shuffle=train, seed=config["seed"], device=device)
+def build_loader(
+    config: Config, splits: Splits, split: str, device: torch.device, training: bool = False
+) -> FrameLoader:
+    """Batches of a split: in order, or shuffled and augmented for training."""
+    size = config["dataset"]["batch_size" if training else "eval_batch_size"]
+    return splits.loader(split, size, shuffle=training, seed=config["seed"], device=device)
 
 
 def build_network(
@@ -181,7 +182,7 @@ def build_trainer(
 ) -> Trainer:
     """The trainer with everything it needs but the loggers."""
     optimizers = build_optimizers(config, network)
-    train = build_loader(config, splits, "train", device)
+    train = build_loader(config, splits, "train", device, training=True)
     model, settings = config["model"], _arguments(config, "trainer")
     return Trainer(
         network,

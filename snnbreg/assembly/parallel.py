@@ -9,14 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from snnbreg.training import RunFolder
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two studies from starting the same run
-    fcntl = None  # type: ignore[assignment]
+IN_USE = 75
+"""Exit code of a run whose folder another process writes (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass
@@ -49,23 +46,6 @@ class Run:
             return 0
 
 
-def lock(folder: Path) -> IO[str] | None:
-    """Take a run folder, or None where a process that lives has it.
-
-    The lock belongs to the open file, so a child that inherits it keeps it when its parent is
-    killed, and the system gives it back when the last of them ends.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / ".lock", "w")  # noqa: SIM115
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-    return file
-
-
 @dataclass
 class Study:
     """Runs with their progress.
@@ -73,7 +53,7 @@ class Study:
     Args:
         runs: what to do, in this order.
         command: the training command, without arguments.
-        jobs: runs at a time; each has the processor's cores / ``jobs`` as threads.
+        jobs: runs at a time; a new one has the processor's cores / ``jobs`` as threads.
     """
 
     runs: Sequence[Run]
@@ -99,7 +79,10 @@ class Study:
                 for run, process in list(active):
                     if process.poll() is not None:
                         active.remove((run, process))
-                        self._end(run, process.returncode)
+                        if process.returncode == IN_USE:
+                            waiting.append(run)
+                        else:
+                            self._end(run, process.returncode)
                 for run in list(waiting):
                     begun = self._begin(run) if len(active) < self.jobs else None
                     if begun is not None:
@@ -131,23 +114,18 @@ class Study:
         return sum(run.done() for run in self.runs)
 
     def _begin(self, run: Run) -> subprocess.Popen[bytes] | None:
-        """Start a run, unless another process has it or has ended it meanwhile."""
-        held = lock(run.folder)
-        if held is None:
-            return None
-        if run.finished():
-            held.close()
+        """Start a run, unless another process has it."""
+        if RunFolder(run.folder).in_use() or run.finished():
             return None
         threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
         folder = str(run.folder).replace("'", "\\'")
-        arguments = [*run.arguments, f"hydra.run.dir='{folder}'", "trainer.resume=true"]
-        with held, open(run.folder / "output.txt", "ab") as output:
+        place = [f"hydra.run.dir='{folder}'", "trainer.resume=true", "trainer.progress=false"]
+        with open(run.folder / "output.txt", "ab") as output:
             return subprocess.Popen(
-                [*self.command, *arguments, "trainer.progress=false", f"trainer.threads={threads}"],
+                [*self.command, *run.arguments, *place],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=[held.fileno()] if fcntl is not None else [],
                 env={**os.environ, "OMP_NUM_THREADS": threads},
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end them once
             )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from snnbreg.assembly.schema import check
 from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
+from snnbreg.training.trainer import best_row
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +95,7 @@ def with_overrides(
         before, after = _flat(saved).get(key), _flat(config).get(key)
         if before != after:
             log.info("Override on the command line: %s=%s (it was %s)", key, after, before)
-    config = check(config)
+    config = check(config, saved=True)
     refuse_changes(saved, config, source)
     return config
 
@@ -137,27 +142,71 @@ def settle(
     if isinstance(resume, str):
         checkpoint = load_checkpoint(resume)
         config = with_overrides(check(checkpoint["config"], saved=True), cfg, overrides, resume)
-        run.save(run.best, _best_until(checkpoint, Path(resume).with_name("best.pt")))
+        best = _best_until(checkpoint, Path(resume).with_name("best.pt"))
+        _refuse_lost_best(config, checkpoint, best, resume)
+        run.save(run.best, best)
     elif exists:
-        checkpoint = load_checkpoint(run.last) if run.last.is_file() else None
+        checkpoint = run.latest()
         saved = _read_config(run.config)
         if sweep:
             config = check(cfg)
             refuse_changes(saved, config, str(folder))
+            config["trainer"]["threads"] = saved["trainer"]["threads"]
         else:
             config = with_overrides(saved, cfg, overrides, str(folder))
+        if checkpoint is not None:
+            _refuse_lost_best(config, checkpoint, _best_until(checkpoint, run.best), str(folder))
     else:
         config = check(cfg)
     config["trainer"]["resume"] = False
-    text = OmegaConf.to_yaml(OmegaConf.create(config))
-    write_atomically(run.config, lambda file: file.write(text.encode()))
+    # The last bits of sums depend on it, so that a run keeps the number it started with.
+    config["trainer"]["threads"] = config["trainer"]["threads"] or torch.get_num_threads()
+    content = OmegaConf.to_yaml(OmegaConf.create(config)).encode()
+    write_atomically(run.config, functools.partial(_write, content))
+    if not exists and HydraConfig.initialized():
+        _write_hydra_folder(folder / ".hydra", cfg)
     return config, checkpoint
+
+
+def _write_hydra_folder(folder: Path, cfg: DictConfig) -> None:
+    """The files of Hydra's ``output_subdir``, of the command that started the run.
+
+    Hydra itself writes them before it is known whether the folder holds another run.
+    """
+    hydra = HydraConfig.instance().cfg
+    parts = {"config": cfg, "hydra": hydra, "overrides": HydraConfig.get().overrides.task}
+    for name, part in parts.items():
+        content = OmegaConf.to_yaml(part).encode()
+        write_atomically(folder / f"{name}.yaml", functools.partial(_write, content))
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def _best_until(checkpoint: dict[str, Any], best: Path) -> dict[str, Any]:
     """The best checkpoint beside one that is continued, unless it is a later one."""
     other = load_checkpoint(best) if best.is_file() else checkpoint
     return other if other["epoch"] <= checkpoint["epoch"] else checkpoint
+
+
+def _refuse_lost_best(
+    config: Mapping[str, Any], checkpoint: Mapping[str, Any], best: Mapping[str, Any], source: str
+) -> None:
+    """Refuse a ``trainer.select`` whose best checkpoint so far was not kept.
+
+    Raises:
+        ValueError: neither ``best`` nor the checkpoint that is continued is of that epoch.
+    """
+    select, kept = config["trainer"]["select"], {best["epoch"], checkpoint["epoch"]}
+    wanted = best_row(checkpoint["history"], select)
+    if wanted is not None and wanted["epoch"] not in kept:
+        epochs = " and ".join(str(epoch) for epoch in sorted(kept))
+        raise ValueError(
+            f"The best checkpoint by trainer.select={select} is that of epoch {wanted['epoch']}, "
+            f"which {source} did not keep: it has those of epoch {epochs}. Use "
+            "trainer.select=last, or the choice that the run was started with"
+        )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -167,6 +216,6 @@ def _read_config(path: Path) -> dict[str, Any]:
             "checkpoint in a new folder with trainer.resume=PATH/last.pt"
         )
     try:
-        return check(OmegaConf.load(path), saved=True)
+        return check(yaml.safe_load(path.read_text(encoding="utf-8")), saved=True)
     except YAMLError as error:
         raise ValueError(f"{path} is not readable YAML: {error}") from error

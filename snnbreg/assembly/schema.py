@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
@@ -160,23 +161,37 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))
     for key, value in values.items():
         try:
-            OmegaConf.update(schema, key, value, merge=False)
+            OmegaConf.update(schema, key, _literal(value), merge=False)
         except OmegaConfBaseException as error:
             reason = str(error).split("\n")[0]
             raise ValueError(f"{group}.{key}={value} has the wrong type: {reason}") from error
     missing = [key for key in valid if OmegaConf.is_missing(schema, key)]
     if missing:
         raise ValueError(f"The config says nothing about {group}.{missing[0]} ({group}={name})")
-    plain = OmegaConf.to_container(schema, resolve=True)
+    try:
+        plain = OmegaConf.to_container(schema, resolve=True)
+    except OmegaConfBaseException as error:  # a text with ${ where another type is needed
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{group}.{error.full_key} has the wrong type: {reason}") from error
     return dict(plain)  # type: ignore[arg-type]
+
+
+def _literal(value: Any) -> Any:
+    """A plain value as OmegaConf gives it back: a text with ``${`` stays that text."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: _literal(entry) for key, entry in value.items()}
+    return [_literal(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
     """Check a whole config.
 
     Args:
-        cfg: as composed by Hydra or read from a run's ``config.yaml``.
-        saved: it is that of an earlier run, which may lack keys that did not exist then.
+        cfg: as composed by Hydra, or plain values read from a run's ``config.yaml``.
+        saved: it is that of an earlier run: plain values, of which nothing is resolved (the folder
+            may be somebody else's), and which may lack keys that did not exist then.
 
     Returns:
         Plain values, every interpolation resolved.
@@ -185,9 +200,13 @@ def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
         ValueError: says which key is wrong and what it may be.
     """
     try:
-        plain: Any = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+        plain: Any = (
+            dict(cfg) if saved else OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+        )
     except OmegaConfBaseException as error:
         raise ValueError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError("The config holds no settings") from error
     groups = targets()
     plain.pop("experiment", None)
     for key in plain:

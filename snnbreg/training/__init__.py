@@ -10,7 +10,7 @@ from snnbreg.training.loggers import Logger, TensorboardLogger, WandbLogger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import OBJECTIVES, Objective
 from snnbreg.training.run_folder import RunFolder
-from snnbreg.training.summary import summarise, summary_table
+from snnbreg.training.summary import chosen_accuracy, summarise, summary_table
 from snnbreg.training.trainer import Trainer
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "TensorboardLogger",
     "Trainer",
     "WandbLogger",
+    "chosen_accuracy",
     "evaluate",
     "summarise",
     "summary_table",

@@ -19,7 +19,8 @@ class Activity:
     """Counts the spikes of every layer while a network runs.
 
     ``counts[layer]`` holds the spikes per neuron (N,), summed over time and samples;
-    ``counts["input"]`` the non-zero inputs per channel (C,).
+    ``counts["input"]`` the events per channel (C,): a bin of n events counts n times, an analog
+    value (one that is no whole number) once.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class Activity:
         def on_input(module: nn.Module, args: tuple[Any, ...]) -> None:
             frames = args[0]
             self.samples += frames.shape[1]
-            self._add("input", frames != 0)
+            self._add("input", torch.where(frames == frames.round(), frames.abs(), 1.0))
 
         hooks = [network.register_forward_pre_hook(on_input)]
         for name, layer in network.spiking_layers().items():
@@ -70,8 +71,8 @@ class Activity:
         Returns:
             ``firing_rate``, spikes per neuron and step over the hidden layers; ``silent``, the
             hidden neurons without a single spike; ``synops``, synaptic operations per sample: each
-            spike counts its non-zero outgoing weights (the metric of NeuroBench, Yik et al. 2023,
-            with the recurrent weights included). An analog input counts as one event a step.
+            spike and each input event counts its non-zero outgoing weights (the metric of
+            NeuroBench, Yik et al. 2023, with the recurrent weights included).
         """
         hidden = self._hidden()
         steps = sum(self.neuron_steps[name] for name in hidden)

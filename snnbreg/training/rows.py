@@ -22,29 +22,38 @@ def validation_row(network: Network, loader: Loader, objective: Objective) -> di
         objective: gives loss and scores of a batch.
 
     Returns:
-        ``val_loss``, ``val_acc`` (published), ``deployed_val_loss``, ``deployed_val_acc``,
-        ``nonzero`` and ``density`` of all weight matrices, the figures of
-        :meth:`Activity.summary`; ``layers``: a row of its own, ``nonzero/NAME`` by weight matrix
-        and ``firing_rate/NAME`` by hidden layer.
+        ``val_loss``, ``val_acc`` and the figures of :meth:`Activity.summary` of the ``published``
+        evaluation; the same with the prefix ``deployed_``; ``nonzero`` and ``density`` of all
+        weight matrices; ``layers``: a row of its own, ``nonzero/NAME`` by weight matrix and
+        ``firing_rate/NAME`` (published) by hidden layer.
     """
-    activity = Activity()
-    published = evaluate(network, loader, objective, "published", activity)
-    deployed = evaluate(network, loader, objective, "deployed") if network.delays() else published
+    published, layers = _measured(network, loader, objective, "published")
+    deployed = published
+    if network.delays():
+        deployed, _ = _measured(network, loader, objective, "deployed")
     nonzero = {s.name: int(torch.count_nonzero(s.weight.detach())) for s in network.synapses()}
     weights = sum(s.weight.numel() for s in network.synapses())
     return {
-        "val_loss": published["loss"],
-        "val_acc": published["acc"],
-        "deployed_val_loss": deployed["loss"],
-        "deployed_val_acc": deployed["acc"],
+        **published,
+        **{f"deployed_{name}": value for name, value in deployed.items()},
         "nonzero": sum(nonzero.values()),
         "density": sum(nonzero.values()) / weights,
-        **activity.summary(network),
-        "layers": {
-            **{f"nonzero/{name}": count for name, count in nonzero.items()},
-            **{f"firing_rate/{name}": rate for name, rate in activity.rates().items()},
-        },
+        "layers": {**{f"nonzero/{name}": count for name, count in nonzero.items()}, **layers},
     }
+
+
+def _measured(
+    network: Network, loader: Loader, objective: Objective, evaluation: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of one evaluation, and the firing rate of each hidden layer."""
+    activity = Activity()
+    figures = evaluate(network, loader, objective, evaluation, activity)
+    rates = {f"firing_rate/{name}": rate for name, rate in activity.rates().items()}
+    return {
+        "val_loss": figures["loss"],
+        "val_acc": figures["acc"],
+        **activity.summary(network),
+    }, rates
 
 
 def settings_row(network: Network, optimizer: Optimizer) -> dict[str, float]:

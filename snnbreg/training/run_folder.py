@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO
@@ -14,8 +18,35 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from snnbreg.training.network import Network
+
+log = logging.getLogger(__name__)
+
+
+class FolderInUseError(OSError):
+    """Another process writes the run folder."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside: Ctrl-C and termination signals wait until the block is done."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach that one alone
+        yield
+        return
+    waiting: list[tuple[int, Any]] = []
+    handlers = {
+        number: signal.signal(number, lambda *arguments: waiting.append(arguments))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+    for number, _ in waiting[:1]:
+        signal.raise_signal(number)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -58,6 +89,37 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside: no other process has the folder locked; the system frees it when this one ends.
+
+        Raises:
+            FolderInUseError: another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FolderInUseError(
+                f"Another process is writing {self.path}. Wait until it ends, or choose another "
+                "folder with hydra.run.dir"
+            ) from error
+        except NotImplementedError:  # some network file systems
+            log.warning("%s cannot be locked: start no second run in it", self.path)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def in_use(self) -> bool:
+        """Whether a process, this one too, is writing the folder."""
+        try:
+            with self.locked():
+                return False
+        except FolderInUseError:
+            return True
+
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Write one row per finished epoch; a cell stays empty where a row lacks the column."""
         text = io.StringIO()
@@ -91,6 +153,27 @@ class RunFolder:
         """Whether there is nothing left to do: the run completed, or its loss diverged."""
         summary = self.read_summary()
         return summary is not None and summary.get("status") in ("completed", "diverged")
+
+    def latest(self) -> dict[str, Any] | None:
+        """The checkpoint to continue from: the later one of last.pt and best.pt, or None.
+
+        A new best.pt is written before last.pt, and each holds the whole state: a run that was
+        killed between the two continues from best.pt, which becomes last.pt too.
+
+        Raises:
+            ValueError: last.pt is damaged, or best.pt where there is no last.pt.
+        """
+        last = load_checkpoint(self.last) if self.last.is_file() else None
+        try:
+            best = load_checkpoint(self.best) if self.best.is_file() else None
+        except ValueError:
+            if last is None:
+                raise
+            return last
+        if best is None or (last is not None and best["epoch"] <= last["epoch"]):
+            return last
+        self.save(self.last, best)
+        return best
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write a checkpoint."""

@@ -30,7 +30,7 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         The summary; figures that were not reached (no epoch finished) are None.
     """
     checkpoint = load_checkpoint(trainer.run.best) if trainer.history else {}
-    best = trainer.history[checkpoint["epoch"] - 1] if checkpoint else {}
+    best = checkpoint["history"][-1] if checkpoint else {}  # what was measured on this network
     summary: dict[str, Any] = {
         "status": status,
         "best_epoch": best.get("epoch"),
@@ -49,7 +49,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     for prefix, evaluation in (("", "published"), ("deployed_", "deployed")):
         for key in ("acc", "loss"):
             summary[f"{prefix}test_{key}"] = tested.get(evaluation, {}).get(key)
-    summary |= {key: best.get(key) for key in ("nonzero", "density", "synops", "firing_rate")}
+    costs = [f"{prefix}{key}" for prefix in ("", "deployed_") for key in ("synops", "firing_rate")]
+    summary |= {key: best.get(key) for key in ("nonzero", "density", *costs)}
     summary["parameters"] = sum(p.numel() for p in trainer._parameters)
     summary["epochs"] = len(trainer.history)
     summary["seconds"] = round(sum(row["seconds"] for row in trainer.history), 3)
@@ -73,6 +74,16 @@ def _answers(
         for name, classes in (("labels", labels), (evaluation, predicted)):
             arrays[f"{split}_{name}"] = classes.astype(np.min_scalar_type(int(classes.max())))
     return figures, arrays
+
+
+def chosen_accuracy(summary: Mapping[str, Any]) -> float | None:
+    """The validation accuracy that ``trainer.select`` chose the checkpoint by.
+
+    With ``select=last``, where none chose, the published one of the last epoch; None where no
+    epoch finished.
+    """
+    value = summary[f"best_{'deployed_' if summary['select'] == 'deployed' else ''}val_acc"]
+    return None if value is None else float(value)
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

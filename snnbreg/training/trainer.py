@@ -19,7 +19,7 @@ from snnbreg.training.loggers import Logger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
 from snnbreg.training.rows import settings_row, validation_row
-from snnbreg.training.run_folder import RunFolder, load_network
+from snnbreg.training.run_folder import RunFolder, load_network, uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,17 @@ SELECT = {"published": "val_acc", "deployed": "deployed_val_acc", "last": "epoch
 """The column of the metrics whose highest value makes a checkpoint the best."""
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss: each look waits for the device
 CHECK_EVERY_ELSEWHERE = 20
+
+
+def best_row(history: Sequence[dict[str, Any]], select: str) -> dict[str, Any] | None:
+    """The row of the epoch that is the best by a choice of ``SELECT``, the last one among equals.
+
+    Args:
+        history: rows of ``metrics.csv``.
+        select: ``published``, ``deployed`` or ``last``.
+    """
+    column = SELECT[select]
+    return max(history, key=lambda row: (row[column], row["epoch"]), default=None)
 
 
 class Scheduler(Protocol):
@@ -174,8 +185,7 @@ class Trainer:
         row |= settings
         row["seconds"] = round(time.perf_counter() - start, 3)
         row |= row.pop("layers")
-        self.history.append(row)
-        self._record()
+        self._record(row)
         bar.set_postfix_str(
             f"loss {row['train_loss']:.3f} val {row['val_acc']:.3f} density {row['density']:.3f}"
         )
@@ -246,17 +256,18 @@ class Trainer:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row with the best validation accuracy, the last one among equals; see ``select``."""
-        key = SELECT[self.select]
-        return max(self.history, key=lambda row: (row[key], row["epoch"]), default=None)
+        """The row of the epoch that ``select`` chooses."""
+        return best_row(self.history, self.select)
 
-    def _record(self) -> None:
-        """Write metrics and checkpoints; ``last`` comes last, since resuming starts from it."""
-        self.run.write_metrics(self.history)
-        state = self.state_dict()
-        if self.best is self.history[-1]:
-            self.run.save(self.run.best, state)
-        self.run.save(self.run.last, state)
+    def _record(self, row: dict[str, Any]) -> None:
+        """Add a row, and write metrics and checkpoints: all of it, or nothing yet."""
+        with uninterrupted():
+            self.history.append(row)
+            self.run.write_metrics(self.history)
+            state = self.state_dict()
+            if self.best is self.history[-1]:
+                self.run.save(self.run.best, state)
+            self.run.save(self.run.last, state)
 
     def _report(self, row: dict[str, Any], bar: tqdm[Any]) -> None:
         for logger in self.loggers:

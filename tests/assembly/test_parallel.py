@@ -10,17 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.assembly.parallel import Run, Study, lock
+from snnbreg.assembly.parallel import Run, Study
+from snnbreg.training import RunFolder
 
 TRAIN = """
 import json, os, pathlib, sys, time
 values = dict(a.split("=", 1) for a in sys.argv[1:])
 folder = pathlib.Path(values["hydra.run.dir"].strip("'"))
 with open(folder.parent / "log", "a") as log:
-    log.write(f"+ {folder.name} {values['trainer.threads']} {values['trainer.resume']}\\n")
+    threads = os.environ["OMP_NUM_THREADS"]
+    log.write(f"+ {folder.name} {threads} {values['trainer.resume']}\\n")
     log.flush()
     time.sleep(float(values["sleep"]))
     log.write(f"- {folder.name}\\n")
+if folder.name == "busy" and not (folder / "tried").exists():
+    (folder / "tried").touch()
+    sys.exit(75)
 if "bad" in folder.name:
     sys.exit("it broke\\nfor a reason")
 (folder / "metrics.csv").write_text("epoch\\n1\\n2\\n")
@@ -37,13 +42,6 @@ def command(tmp_path: Path) -> list[str]:
 
 def runs(folder: Path, *names: str, sleep: float = 0.0) -> list[Run]:
     return [Run(name, folder / name, [f"sleep={sleep}"], 2) for name in names]
-
-
-def taken(folder: Path) -> bool:
-    held = lock(folder)
-    if held is not None:
-        held.close()
-    return held is None
 
 
 def log(folder: Path) -> list[list[str]]:
@@ -78,24 +76,35 @@ def test_as_many_at_a_time_as_asked_for(command: list[str], tmp_path: Path) -> N
     assert len(log(tmp_path)) == 12
 
 
+HOLD = """
+import pathlib, sys, time
+from filelock import FileLock
+folder = pathlib.Path(sys.argv[1])
+with FileLock(folder / ".lock"):
+    (folder / "held").touch()
+    time.sleep(0.5)
+    (folder / "summary.json").write_text('{"status": "completed"}')
+"""
+
+
 def test_a_run_that_another_process_has_is_waited_for(command: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    held = lock(tmp_path / "a")
-    assert held is not None
-    assert taken(tmp_path / "a")
-    end = "import sys, time, pathlib; time.sleep(0.5); " + (
-        'pathlib.Path(sys.argv[1]).write_text(\'{"status": "completed"}\')'
-    )
-    arguments = [sys.executable, "-c", end, str(tmp_path / "a" / "summary.json")]
-    other = subprocess.Popen(arguments, pass_fds=[held.fileno()])
-    held.close()  # the child has it still
-    assert taken(tmp_path / "a")
-    start = time.monotonic()
+    (tmp_path / "a").mkdir()
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "a")])
+    while not (tmp_path / "a" / "held").exists():
+        assert other.poll() is None
+        time.sleep(0.01)
+    assert RunFolder(tmp_path / "a").in_use()
     assert Study(runs(tmp_path, "a", "b"), command).fit(poll=0.01) == {}
     assert other.wait() == 0
     assert [entry[1] for entry in log(tmp_path)] == ["b", "b"]
-    assert time.monotonic() - start > 0.3
-    assert not taken(tmp_path / "a")
+    assert not RunFolder(tmp_path / "a").in_use()
+
+
+def test_a_run_that_finds_its_folder_in_use_is_tried_again(
+    command: list[str], tmp_path: Path
+) -> None:
+    assert Study(runs(tmp_path, "busy", "b"), command, jobs=2).fit(poll=0.01) == {}
+    assert sorted(entry[1] for entry in log(tmp_path) if entry[0] == "+") == ["b", "busy", "busy"]
 
 
 def test_stopping_ends_the_runs(command: list[str], tmp_path: Path) -> None:
@@ -116,7 +125,7 @@ def test_stopping_ends_the_runs(command: list[str], tmp_path: Path) -> None:
     finally:
         sys.stderr.isatty = original  # type: ignore[method-assign]
     assert log(tmp_path) == [["+", "a", str(os.cpu_count()), "true"]]
-    assert not taken(tmp_path / "a")
+    assert not RunFolder(tmp_path / "a").in_use()
 
 
 def test_the_time_left_follows_from_the_pace(

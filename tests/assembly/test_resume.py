@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 from omegaconf import DictConfig
 
 from snnbreg import assembly
-from snnbreg.training import RunFolder
+from snnbreg.assembly.resume import refuse_changes
+from snnbreg.training import RunFolder, Trainer
+from snnbreg.training.run_folder import load_checkpoint
 from tests_support import SMALL_DIGITS
 
 Compose = Callable[..., DictConfig]
@@ -85,6 +90,106 @@ def test_another_run_is_refused(start: Any, finished: Path, change: str) -> None
     with pytest.raises(ValueError, match="holds another run"):
         start(finished, "trainer.resume=true", change)
     assert (finished / "config.yaml").read_text() == config
+
+
+def test_nothing_but_places_and_speed_may_change(small: Callable[..., dict[str, Any]]) -> None:
+    config = small()
+    free = set()
+    for group in ("dataset", "model", "optim", "scheduler"):
+        for key in config[group]:
+            other = {**config, group: {**config[group], key: "another"}}
+            with contextlib.suppress(ValueError):
+                refuse_changes(config, other, "it")
+                free.add(f"{group}.{key}")
+    assert free == {"dataset.root", "dataset.cache", "dataset.eval_batch_size", "model.engine"}
+    with pytest.raises(ValueError, match="seed=9"):
+        refuse_changes(config, {**config, "seed": 9}, "it")
+    with pytest.raises(ValueError, match=r"trainer\.epochs=9"):
+        refuse_changes(config, {**config, "trainer": {**config["trainer"], "epochs": 9}}, "it")
+
+
+def test_a_choice_whose_checkpoint_was_not_kept_is_refused(
+    start: Any, train: Train, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    config, _ = start(folder, "dataset.epochs=4")
+    train(config, RunFolder(folder))
+    run = RunFolder(folder)
+    state = load_checkpoint(run.last)
+    for row, published, deployed in zip(
+        state["history"], (0.1, 0.9, 0.2, 0.3), (0.9, 0.1, 0.2, 0.3), strict=True
+    ):
+        row.update(val_acc=published, deployed_val_acc=deployed)
+    run.save(run.last, state)
+    run.save(run.best, {**state, "epoch": 2, "history": state["history"][:2]})
+    text = run.config.read_text()
+    with pytest.raises(ValueError, match=r"epoch 1, which .* those of epoch 2 and 4.*select=last"):
+        start(folder, "trainer.resume=true", "trainer.select=deployed")
+    assert run.config.read_text() == text
+    assert load_checkpoint(run.best)["epoch"] == 2
+    with pytest.raises(ValueError, match="epoch 1, which"):
+        start(tmp_path / "new", f"trainer.resume={run.last}", "trainer.select=deployed")
+    assert start(folder, "trainer.resume=true")[0]["trainer"]["select"] == "published"
+    config, checkpoint = start(folder, "trainer.resume=true", "trainer.select=last")
+    assert train(config, run, checkpoint)["best_epoch"] == 4
+    assert load_checkpoint(run.best)["epoch"] == 4
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_run_killed_between_its_checkpoints_continues_from_the_later_one(
+    start: Any, finished: Path, train: Train, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """best.pt of an epoch is written before last.pt; Ctrl-C follows at once."""
+    run = RunFolder(finished)
+    state, metrics = load_checkpoint(run.last), run.metrics.read_text()
+    early = {**state, "epoch": 1, "history": state["history"][:1]}
+    run.summary.unlink()
+    if last:
+        run.save(run.last, early)
+    else:
+        run.last.unlink()
+    run.save(run.best, {**state, "epoch": 2, "history": state["history"][:2]})
+    config, checkpoint = start(finished, "trainer.resume=true")
+    assert checkpoint["epoch"] == load_checkpoint(run.last)["epoch"] == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        summary = train(config, run, checkpoint)
+    assert (summary["status"], summary["best_epoch"]) == ("interrupted", 2)
+    assert run.metrics.read_text().splitlines() == metrics.splitlines()[:3]
+
+
+def test_a_foreign_config_is_plain_text(
+    start: Any, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "do not tell")
+    path = finished / "config.yaml"
+    saved = yaml.safe_load(path.read_text())
+    saved["dataset"]["cache"] = "${oc.env:SECRET}"
+    saved["scheduler"]["delays"] = {"name": "cosine", "per": "${oc.env:SECRET}"}
+    path.write_text(yaml.safe_dump(saved))
+    saved["scheduler"]["delays"] = None
+    with pytest.raises(ValueError, match=r"scheduler\.delays") as error:
+        start(finished, "trainer.resume=true", "scheduler.delays=null")
+    assert "do not tell" not in str(error.value)
+    path.write_text(yaml.safe_dump(saved))
+    config, _ = start(finished, "trainer.resume=true")
+    assert config["dataset"]["cache"] == "${oc.env:SECRET}"
+    assert yaml.safe_load(path.read_text())["dataset"]["cache"] == "${oc.env:SECRET}"
+    saved["dataset"]["bin_ms"] = "${oc.env:SECRET}"
+    path.write_text(yaml.safe_dump(saved))
+    with pytest.raises(ValueError, match=r"dataset\.bin_ms has the wrong type") as error:
+        start(finished, "trainer.resume=true")
+    assert "do not tell" not in str(error.value)
+
+
+def test_a_run_keeps_its_number_of_threads(start: Any, finished: Path) -> None:
+    """Another number would change the last bits of sums."""
+    assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["threads"] == 1
+    torch.set_num_threads(2)
+    assert start(finished, "trainer.resume=true")[0]["trainer"]["threads"] == 1
+    assert start(finished, "optim.lam=0.3", sweep=True)[0]["trainer"]["threads"] == 1
+    config, _ = start(finished, "trainer.resume=true", "trainer.threads=2")
+    assert config["trainer"]["threads"] == 2
 
 
 def test_the_same_group_again_is_no_change(start: Any, finished: Path) -> None:

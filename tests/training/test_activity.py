@@ -54,9 +54,16 @@ def test_summary_counts_by_hand(frames: Tensor) -> None:
     assert summary["firing_rate"] == 4 / (2 * 3 * 2 * 2)
     assert summary["silent"] == 1
     assert activity.rates() == {"hidden": summary["firing_rate"]}
-    # per pass: input channel 0 twice to 1 weight, channel 2 three times to 2 weights;
-    # neuron 0 fires twice into no recurrent weight, neuron 1 never: 8 for 2 samples
-    assert summary["synops"] == 4.0
+    # per pass: 2 events of input channel 0 to 1 weight, 3 x 4 of channel 2 to 2 weights;
+    # neuron 0 fires twice into no recurrent weight, neuron 1 never: 26 for 2 samples
+    assert summary["synops"] == 13.0
+
+
+def test_an_analog_value_is_one_event_and_a_whole_number_as_many() -> None:
+    activity = Activity()
+    with activity.of(network := Doubling()):
+        network(torch.tensor([[[0.25, 3.0, -0.5]], [[0.0, 1.0, 7.5]]]))
+    assert activity.counts["input"].tolist() == [1.0, 4.0, 2.0]
 
 
 def test_rates_are_those_of_each_layer(frames: Tensor) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 from torch import nn
 
 from snnbreg.training.run_folder import (
+    FolderInUseError,
     RunFolder,
     load_checkpoint,
     load_network,
+    uninterrupted,
     write_atomically,
 )
 
@@ -88,3 +92,79 @@ def test_metrics_and_summary_are_read_back(tmp_path: Path) -> None:
     run.write_summary({"status": "diverged", "test_acc": float("nan")})
     assert run.read_summary() == {"status": "diverged", "test_acc": None}
     assert run.finished()
+
+
+def test_a_folder_is_locked_once(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "new" / "run")
+    with run.locked():
+        assert run.in_use()
+        other = RunFolder(run.path)
+        with (
+            pytest.raises(FolderInUseError, match=r"Another process.*hydra\.run\.dir"),
+            other.locked(),
+        ):
+            pass
+    assert not run.in_use()
+    with pytest.raises(KeyError), run.locked():
+        raise KeyError
+    assert not run.in_use()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_wait_for_the_end_of_a_block(number: signal.Signals) -> None:
+    caught = []
+    before = signal.signal(number, lambda *_: caught.append("handled"))
+    try:
+        with uninterrupted():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            caught.append("block")
+        assert caught == ["block", "handled"]
+        signal.raise_signal(number)  # the handler is back
+        assert caught == ["block", "handled", "handled"]
+    finally:
+        signal.signal(number, before)
+
+
+def test_blocks_in_other_threads_are_left_alone() -> None:
+    done = []
+
+    def work() -> None:
+        with uninterrupted():
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def state(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "network": {}, "config": {}, "history": []}
+
+
+@pytest.mark.parametrize(("last", "best", "found"), [
+    (None, None, None), (2, None, 2), (None, 1, 1), (2, 1, 2), (2, 2, 2), (2, 3, 3),
+])  # fmt: skip
+def test_the_later_checkpoint_is_continued(
+    tmp_path: Path, last: int | None, best: int | None, found: int | None
+) -> None:
+    run = RunFolder(tmp_path)
+    for path, epoch in ((run.last, last), (run.best, best)):
+        if epoch is not None:
+            run.save(path, state(epoch))
+    latest = run.latest()
+    assert (latest and latest["epoch"]) == found
+    assert run.last.is_file() == (found is not None)
+    if found is not None:
+        assert load_checkpoint(run.last)["epoch"] == found
+
+
+def test_a_damaged_best_checkpoint_does_not_stop_a_run_with_a_last_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.save(run.last, state(2))
+    run.best.write_bytes(b"no checkpoint")
+    assert (run.latest() or {})["epoch"] == 2
+    run.last.unlink()
+    with pytest.raises(ValueError, match="damaged"):
+        run.latest()

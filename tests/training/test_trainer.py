@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ import pytest
 import torch
 
 from snnbreg import assembly
-from snnbreg.training import EVALUATIONS, RunFolder, Trainer, evaluate, summarise
+from snnbreg.training import (
+    EVALUATIONS,
+    RunFolder,
+    Trainer,
+    chosen_accuracy,
+    evaluate,
+    summarise,
+)
 from snnbreg.training.run_folder import load_checkpoint
 
 Small = Callable[..., dict[str, Any]]
@@ -190,8 +198,6 @@ def test_a_finished_run_can_be_summed_up_at_its_last_epoch(
     summary = train(small(*settings, "trainer.select=last"), run, last)
     assert summary["best_epoch"] == summary["epochs"] == load_checkpoint(run.best)["epoch"]
     assert summary["best_val_acc"] == last["history"][-1]["val_acc"]
-    # what the first choice was is gone: the summary tells of the checkpoint that is there
-    assert train(small(*settings), run, last)["best_epoch"] == summary["epochs"]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(
@@ -319,6 +325,33 @@ def test_a_run_that_fails_at_once_has_a_summary(
     summary = train(small(), RunFolder(tmp_path))
     assert summary["status"] == "interrupted"
     assert summary["test_acc"] is None
+
+
+def test_ctrl_c_while_an_epoch_is_written_comes_after_it(
+    small: Small, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to leave a row without its checkpoint, and the summary failed."""
+    save = RunFolder.save
+
+    def interrupted(run: RunFolder, path: Path, state: dict[str, Any]) -> None:
+        if path == run.best:
+            signal.raise_signal(signal.SIGINT)
+        save(run, path, state)
+
+    monkeypatch.setattr(RunFolder, "save", interrupted)
+    run = RunFolder(tmp_path)
+    summary = train(small(), run)
+    assert (summary["status"], summary["epochs"], summary["best_epoch"]) == ("interrupted", 1, 1)
+    assert len(rows(run)) == load_checkpoint(run.last)["epoch"] == 1
+
+
+@pytest.mark.parametrize(("select", "chosen"), [
+    ("published", 0.7), ("deployed", 0.9), ("last", 0.7),
+])  # fmt: skip
+def test_a_sweep_maximises_what_chose_the_checkpoint(select: str, chosen: float) -> None:
+    summary = {"select": select, "best_val_acc": 0.7, "best_deployed_val_acc": 0.9}
+    assert chosen_accuracy(summary) == chosen
+    assert chosen_accuracy({**summary, "best_val_acc": None, "best_deployed_val_acc": None}) is None
 
 
 def test_gradients_are_clipped(small: Small, tmp_path: Path) -> None:
