@@ -79,7 +79,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
 
 
-def test_a_termination_signal_leaves_a_usable_folder(
+def test_a_folder_in_use_is_refused_and_a_signal_leaves_it_usable(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     arguments = ["train.py", *SMALL_DIGITS, "dataset.epochs=5000", f"hydra.run.dir={tmp_path}/run"]
@@ -88,6 +88,16 @@ def test_a_termination_signal_leaves_a_usable_folder(
     )
     while not (tmp_path / "run" / "checkpoints" / "last.pt").exists() and process.poll() is None:
         time.sleep(0.01)
+    files = [*(tmp_path / "run" / ".hydra").iterdir(), tmp_path / "run" / "config.yaml"]
+    assert len(files) == 4
+    before = [path.read_bytes() for path in files]
+    second = ["train.py", f"hydra.run.dir={tmp_path}/run", "trainer.resume=true", "optim=adam"]
+    refused = subprocess.run(
+        [sys.executable, *second], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert refused.returncode == 75
+    assert "Another process is writing" in " ".join((refused.stdout + refused.stderr).split())
+    assert [path.read_bytes() for path in files] == before
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
