@@ -21,7 +21,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
-    "training": (set(), {"torch", "numpy", "tqdm", "wandb"}),
+    "training": (set(), {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
     "analysis": (set(), {"torch", "numpy", "matplotlib", "yaml"}),
     "assembly": (
         {"datasets", "models", "optim", "schedulers", "training"},

@@ -14,9 +14,9 @@ from snnbreg.analysis.curves import (
     figure5,
     firing_rates,
 )
-from snnbreg.analysis.gallery import FIGURES, draw, tables, write_figures, write_tables
+from snnbreg.analysis.gallery import FIGURES, TABLES, draw, tables, write_figures, write_tables
 from snnbreg.analysis.groups import Group, group_runs, newest, select
-from snnbreg.analysis.page import report, write_report
+from snnbreg.analysis.page import report, report_tables, write_report
 from snnbreg.analysis.pairs import Paired, paired_difference, paired_table
 from snnbreg.analysis.runs import Run, read_run, read_runs
 from snnbreg.analysis.states import (
@@ -38,6 +38,7 @@ from snnbreg.analysis.tables import Column, Interval, Measure, Table
 
 __all__ = [
     "FIGURES",
+    "TABLES",
     "Column",
     "Comparison",
     "Group",
@@ -74,6 +75,7 @@ __all__ = [
     "read_run",
     "read_runs",
     "report",
+    "report_tables",
     "select",
     "sparsest_within",
     "summary_sentence",

@@ -92,12 +92,29 @@ FIGURES = {
 """The figures in the order of a report."""
 
 
-def tables(runs: Sequence[Run]) -> list[Table]:
-    """Table 2, paired comparisons, Table 1 and every lambda, without those that are empty."""
-    names = datasets(runs)
-    paired, every_lambda = ([f(runs, name) for name in names] for f in (paired_table, lambda_table))
-    every = [table2(runs), *paired, table1(runs), *every_lambda]
-    return [table for table in every if table.rows]
+TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
+    "table2": lambda runs: [table2(runs)],
+    "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
+    "table1": lambda runs: [table1(runs)],
+    "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
+}
+"""The tables in the order of a report; those of ``paired`` and ``lambda`` are one per data set."""
+
+
+def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Table]:
+    """Tables without those that are empty.
+
+    Args:
+        runs: finished and other runs; only those that have ended count.
+        names: of ``TABLES``.
+
+    Raises:
+        ValueError: there is no table of that name.
+    """
+    for name in names:
+        if name not in TABLES:
+            raise ValueError(f"There is no table {name!r}; choose from {', '.join(TABLES)}")
+    return [table for name in names for table in TABLES[name](runs) if table.rows]
 
 
 def draw(name: str, runs: Sequence[Run]) -> Figure | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import logging
 import os
 import shlex
 import time
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import canvas
+from snnbreg.analysis import canvas, gallery
 from snnbreg.analysis.commands import sweep_commands
 from snnbreg.analysis.gallery import FIGURES, draw, write_figures, write_tables
 from snnbreg.analysis.groups import newest
@@ -23,6 +24,8 @@ from snnbreg.analysis.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 TITLE = "Sparse spiking networks: what the study found"
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -50,14 +53,44 @@ def report(
     for name in names:
         if name not in FIGURES:
             raise ValueError(f"There is no figure {name!r}; choose from {', '.join(FIGURES)}")
+    runs, problems, repeated = _read(folder)
+    target = Path(output) if output is not None else Path(folder) / "report"
+    return write_report(runs, target, str(folder), names, problems, repeated)
+
+
+def report_tables(
+    folder: str | os.PathLike[str], names: Sequence[str] = tuple(gallery.TABLES)
+) -> list[Table]:
+    """The tables of all runs below a folder, without matplotlib.
+
+    Args:
+        folder: with run folders, at any depth. ``config.yaml``, ``summary.json`` and
+            ``predictions.npz`` of a run are enough for ``paired``.
+        names: of ``TABLES``.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no run that has ended, no table of that name, or nothing to put into
+            any of them.
+    """
+    runs, problems, _ = _read(folder)
+    for problem in problems:
+        log.warning("%s", problem)
+    found = gallery.tables(runs, names)
+    if not found:
+        raise ValueError(f"The runs below {folder} have nothing for the tables {', '.join(names)}")
+    return found
+
+
+def _read(folder: str | os.PathLike[str]) -> tuple[list[Run], list[str], int]:
+    """Runs without repetitions, messages about unreadable ones, and how many were repetitions."""
     problems: list[str] = []
     found = read_runs(folder, problems)
     runs = newest(found)
     if not any(run.ended for run in runs):
         more = f"; {len(problems)} could not be read: {problems[0]}" if problems else ""
         raise ValueError(f"{folder} holds no run that has ended ({len(runs)} unfinished{more})")
-    target = Path(output) if output is not None else Path(folder) / "report"
-    return write_report(runs, target, str(folder), names, problems, len(found) - len(runs))
+    return runs, problems, len(found) - len(runs)
 
 
 def write_report(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import base64
+import logging
 import re
+import shutil
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +13,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from snnbreg.analysis import FIGURES, Group, Run, confusion_matrix, read_run, report
+from snnbreg.analysis import (
+    FIGURES,
+    Group,
+    Run,
+    confusion_matrix,
+    paired_table,
+    read_run,
+    report,
+    report_tables,
+)
+from tests_support import load_script
 
 Make = Callable[..., Path]
 VOID = {"meta", "link", "img", "br"}
@@ -112,6 +125,48 @@ def test_what_cannot_be_reported(make: Make, tmp_path: Path) -> None:
         report(tmp_path / "runs")
     with pytest.raises(ValueError, match="no figure 'x'; choose from figure1"):
         report(tmp_path / "runs", names=["x"])
+
+
+def test_slim_folders_give_the_whole_paired_table(
+    study: list[Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Config, summary and predictions are enough, and nothing is drawn."""
+    slim = tmp_path / "slim"
+    for run in study:
+        (slim / run.path.name).mkdir(parents=True)
+        for name in ("config.yaml", "summary.json", "predictions.npz"):
+            shutil.copy(run.path / name, slim / run.path.name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it is an error now
+    whole = paired_table(study, "spoken_digits")
+    assert len(whole.rows) == 6
+    assert report_tables(slim, ["paired"]) == [whole]
+    arguments = ["report.py", str(slim), "--tables", "paired", "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    load_script("scripts/report.py").main()
+    assert capsys.readouterr().out == whole.to_markdown()
+    assert (tmp_path / "out" / "paired_spoken_digits.csv").read_text() == whole.to_csv()
+    assert not (slim / "report").exists()
+    assert [table.name for table in report_tables(slim)] == [
+        "table2", "paired_spoken_digits", "lambda_spoken_digits",
+    ]  # fmt: skip
+
+
+def test_tables_that_cannot_be_made(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make()
+    (make({"seed": 1}) / "summary.json").write_text("[]")
+    with pytest.raises(ValueError, match="no table 'x'; choose from table2, paired, "):
+        report_tables(tmp_path / "runs", ["x"])
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(ValueError, match="nothing for the tables paired"),
+    ):
+        report_tables(tmp_path / "runs", ["paired"])
+    assert "summary.json holds no summary" in caplog.text
 
 
 def test_a_real_run(small: Any, train: Any, tmp_path: Path) -> None:

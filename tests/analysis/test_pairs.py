@@ -200,9 +200,11 @@ def test_table_by_hand(make: Make, tmp_path: Path) -> None:
     assert (named["λ"], named["method"], named["schedule"]) == (0.1, "AdaBreg", "onecycle")
     assert table.notes[0] == "Compared with Adam, onecycle."
     assert (named["runs"], named["density"].n) == (2, 2)
-    assert (named["dense"], named["sparse"], named["difference"].value) == (0.75, 0.75, 0.0)
     assert (named["test, dense"], named["test, sparse"]) == (0.5, 1.0)
     assert named["test, difference"].value == 0.5
+    assert (named["pooled, dense"], named["pooled, sparse"]) == (0.75, 0.75)
+    assert named["pooled, difference"].value == 0.0
+    assert [name.partition(",")[0] for name in list(named)[-6:]] == ["test"] * 3 + ["pooled"] * 3
     assert "settings" not in named
     assert "Folds share their speakers" in table.notes[-1]
     assert paired_table(runs, "shd").rows == []
