@@ -168,6 +168,8 @@ LAMBDA_FIGURES = (
     ("last density", "percent", "last/density"),
     ("firing rate", "percent", "firing_rate"),
     ("synops", "count", "synops"),
+    ("firing rate, deployed", "percent", "deployed_firing_rate"),
+    ("synops, deployed", "count", "deployed_synops"),
 )
 
 
@@ -185,7 +187,8 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
     return Table(
         f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
         [f"{MEANS} 'last': in the last epoch. Density counts weight matrices, 'of all' every "
-         "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample."],
+         "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample; both of "
+         "the published evaluation unless said."],
     ).without_empty()  # fmt: skip
 
 
