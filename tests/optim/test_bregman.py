@@ -154,6 +154,22 @@ def test_lam_changes_and_nothing_else(kind, regularizer, lam):
 
 
 @BREGMAN
+@pytest.mark.parametrize("regularizer", ["l1", "group_rows"])
+@pytest.mark.parametrize("delta", [0.25, 2.0])
+def test_delta_changes_and_nothing_else(kind, regularizer, delta):
+    optimizer, param = moved(kind, regularizer, torch.float64, delta=0.5)
+    theta = param.detach().clone()
+    inside = optimizer.dual(param) - theta / 0.5  # lam p
+    optimizer.param_groups[0].update(delta=delta, lam=0.6)
+    for state in optimizer.state.values():
+        state.get("exp_avg", torch.zeros(1)).zero_()
+    push(optimizer, param, 0.0)
+    torch.testing.assert_close(param.detach(), theta, atol=1e-13, rtol=0)
+    expected = theta / delta + 3 * inside  # lam 0.6 instead of 0.2
+    torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
+
+
+@BREGMAN
 def test_a_schedule_that_writes_the_group_changes_lam_alike(kind):
     (written, first), (called, second) = moved(kind), moved(kind)
     written.param_groups[0]["lam"] = 1.3

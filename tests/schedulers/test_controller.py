@@ -99,6 +99,65 @@ def test_lambda_rises_above_the_target_and_falls_below(keep):
         assert (optimizer.param_groups[1]["lam"] > 0.2) == rises
 
 
+def of_two_groups(lams, nonzero=10, **settings):
+    """Ten weights in two groups, some of them 1 to 10 and the others 0; and a controller."""
+    weights = torch.arange(1.0, 11.0) * (torch.arange(10) < nonzero)
+    params = [torch.nn.Parameter(part) for part in weights.split([4, 6])]
+    groups = [{"params": [p], "lam": lam} for p, lam in zip(params, lams, strict=True)]
+    optimizer = AdaBreg(groups)
+    controller = make_scheduler("target", optimizer, 11, 1, field="lam", warm_up=0, **settings)
+
+    def step():
+        controller.step_epoch()
+        return [group["lam"] for group in optimizer.param_groups]
+
+    return optimizer, step
+
+
+@pytest.mark.parametrize(
+    ("nonzero", "settings", "factor"),
+    [
+        (8, {"step": 9.0}, 2.0),
+        (8, {"gain": 2.0, "step": 9.0}, 4.0),
+        (8, {"gain": 2.0, "step": 3.0}, 3.0),
+        (4, {"step": 9.0}, 1.0),
+        (2, {"gain": 0.5}, 0.5**0.5),
+        (2, {"gain": 3.0, "step": 5.0}, 0.2),
+        (0, {"step": 4.0}, 0.25),
+    ],
+)
+def test_the_discrepancy_makes_the_factor_and_groups_keep_their_proportions(
+    nonzero, settings, factor
+):
+    _, step = of_two_groups([0.2, 0.6], nonzero, keep="weights", density=0.4, **settings)
+    assert step() == pytest.approx([0.2 * factor, 0.6 * factor])
+
+
+@pytest.mark.parametrize(("nonzero", "end"), [(10, [0.3, 0.3]), (0, [0.01, 0.01])])
+def test_lambda_stays_between_lowest_and_highest(nonzero, end):
+    bounds = {"lowest": 0.01, "highest": 0.3}
+    _, step = of_two_groups([0.05, 0.1], nonzero, keep="weights", density=0.5, **bounds)
+    assert [step() for _ in range(10)][-1] == end
+
+
+@pytest.mark.parametrize("keep", ["weights", "dual"])
+def test_a_group_at_lambda_zero_starts_at_the_lowest(keep):
+    _, step = of_two_groups([0.0, 0.5], 10, keep=keep, density=0.5, lowest=0.01)
+    first, second = step()
+    assert first > 0.01
+    assert second / first == pytest.approx(50)
+
+
+def test_the_factor_of_the_dual_is_the_one_that_ranks_all_groups_together():
+    """A weight lives while |v| > factor lam, so the factor is one of the values |v| / lam."""
+    optimizer, step = of_two_groups([0.2, 0.6], density=0.2, pace=1e9)  # at once to two weights
+    params = [group["params"][0] for group in optimizer.param_groups]
+    ratios = [optimizer.dual(p) / lam for p, lam in zip(params, (0.2, 0.6), strict=True)]
+    factor = torch.cat(ratios).sort(descending=True).values[2].item()
+    assert step() == pytest.approx([0.2 * factor, 0.6 * factor])
+    assert sum(int((p != 0).sum()) for p in params) == 2
+
+
 def test_warm_up_and_cool_down_leave_lambda_alone():
     _, optimizer, _, epoch = problem(1.0, warm_up=0.2, cool_down=0.5)
     lams = []
