@@ -122,6 +122,17 @@ def test_settings_out_of_range_are_refused(settings, message):
         lif_parameters(**settings)
 
 
+def test_one_step_is_enough():
+    current = torch.tensor([[[0.5, 1.0]]])
+    assert lif(current).tolist() == [[[0.0, 1.0]]]
+    assert leaky_integrator(current).tolist() == [[[0.5, 1.0]]]
+
+
+def test_without_settings_the_time_constant_is_two_steps():
+    assert LIFParameters() == lif_parameters()
+    assert leaky_integrator(torch.ones(3, 1, 1)).flatten().tolist() == [1.0, 1.5, 1.75]
+
+
 @pytest.mark.parametrize("function", [lif, leaky_integrator])
 @pytest.mark.parametrize(
     ("current", "message"),

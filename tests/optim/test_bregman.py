@@ -66,11 +66,19 @@ def test_weights_are_the_prox_of_a_dual_that_moves_by_the_update(kind, regulariz
     assert regularizer == "none" or 0 < (param == 0).sum() < param.numel()
 
 
-@BREGMAN
-def test_both_paths_give_the_same_bits(kind):
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (AdaBreg, {"lam": 0.3}),
+        (LinBreg, {"lam": 0.3}),
+        (LinBreg, {"lam": 0.3, "momentum": 0.9}),
+        (LinBreg, {"lam": 0.0, "momentum": 0.9, "delta": 0.25}),
+    ],
+)
+def test_both_paths_give_the_same_bits(kind, settings):
     pair = [weights(), weights()]
     optimizers = [
-        kind([p], lr=0.05, lam=0.3, foreach=f) for p, f in zip(pair, (None, False), strict=True)
+        kind([p], lr=0.05, foreach=f, **settings) for p, f in zip(pair, (None, False), strict=True)
     ]
     for seed in range(FOLD_EVERY + 8):
         torch.manual_seed(seed)
@@ -227,9 +235,34 @@ def test_without_resync_the_change_is_undone():
     assert torch.equal(param, before)
 
 
+@pytest.mark.parametrize(
+    ("regularizer", "dims"),
+    [("group_rows", (1,)), ("group_columns", (0,)), ("group_kernels", (2, 3))],
+)
+def test_resync_leaves_the_other_groups_alone(regularizer, dims):
+    optimizer, param = moved(LinBreg, regularizer)
+    before = optimizer.dual(param)
+    with torch.no_grad():
+        param[(0,) * param.ndim] = 2.0
+    optimizer.resync()
+    others = (optimizer.dual(param) == before).all(dims).flatten()
+    assert others.tolist() == [False] + [True] * (len(others) - 1)
+
+
 @BREGMAN
-def test_resync_keeps_what_was_not_changed(kind):
+def test_resync_knows_a_lam_that_was_written_since_the_last_step(kind):
     optimizer, param = moved(kind)
+    optimizer.param_groups[0]["lam"] = 0.7
+    with torch.no_grad():
+        param.fill_(0.5)
+    optimizer.resync()
+    assert torch.equal(optimizer.dual(param), torch.full((12, 15), 0.5 + 0.7, dtype=torch.float64))
+
+
+@BREGMAN
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_resync_keeps_what_was_not_changed(kind, dtype):
+    optimizer, param = moved(kind, dtype=dtype)
     before = optimizer.dual(param)
     optimizer.resync()
     assert torch.equal(optimizer.dual(param), before)

@@ -213,6 +213,15 @@ def test_bad_settings_are_named(settings, message):
         make_scheduler("target", optimizer, 5, 2, **{"field": "lam", **settings})
 
 
+def test_the_state_brings_its_lambdas_along():
+    optimizer, step = of_two_groups([0.2, 0.6], keep="weights", density=0.5)
+    other, _ = of_two_groups([0.9, 0.9])
+    controllers = [make_scheduler("target", o, 5, 2, field="lam") for o in (optimizer, other)]
+    step()
+    controllers[1].load_state_dict(controllers[0].state_dict())
+    assert [group["lam"] for group in other.param_groups] == [0.4, 1.2]
+
+
 def test_an_optimizer_without_regularised_weights_is_refused():
     for optimizer in (
         torch.optim.Adam([torch.nn.Parameter(torch.ones(3))]),
