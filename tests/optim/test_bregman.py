@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from snnbreg.optim import AdaBreg, LinBreg
-from snnbreg.optim.dual import FOLD_EVERY
+from snnbreg.optim.dual import FOLD_EVERY, _weights_in_few_launches
 from snnbreg.optim.regularizers import REGULARIZERS, prox
 
 BREGMAN = pytest.mark.parametrize("kind", [AdaBreg, LinBreg])
@@ -86,6 +86,29 @@ def test_both_paths_give_the_same_bits(kind, settings):
         for optimizer, param in zip(optimizers, pair, strict=True):
             push(optimizer, param, gradient)
     assert torch.equal(*pair)
+
+
+def test_the_form_for_accelerators_gives_the_same_bits():
+    generator = torch.Generator().manual_seed(0)
+    drifts, widths = ([torch.randn(n, generator=generator) for n in (7, 30)] for _ in range(2))
+    lows, highs = ([sign * w.abs() for w in widths] for sign in (-0.5, 1.0))
+    params = [torch.full_like(drift, 7.0) for drift in drifts]
+    _weights_in_few_launches(params, drifts, lows, highs)
+    for param, drift, low, high in zip(params, drifts, lows, highs, strict=True):
+        over, under = (drift - high).clamp(min=0), (drift - low).clamp(max=0)
+        assert torch.equal(param, over + under)
+        assert over.any()
+        assert under.any()
+
+
+def test_the_drift_is_folded_in_time():
+    param = weights()
+    optimizer = LinBreg([param], lr=0.01)
+    for step in range(1, 2 * FOLD_EVERY + 2):
+        push(optimizer, param, 0.5)
+        state = optimizer.state[param]
+        assert state["pending"] == step % FOLD_EVERY
+        assert state["drift"].any() == (state["pending"] > 0)
 
 
 @BREGMAN

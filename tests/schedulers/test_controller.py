@@ -202,8 +202,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(keep):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"density": 0}, "density"), ({"keep": "p"}, "keep"), ({"warm_up": 0.8, "cool_down": 0.2},
-        "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
+        ({"density": 0}, "density"), ({"density": 1.1}, "density"), ({"gain": 0}, "gain"),
+        ({"warm_up": -0.1}, "warm_up"), ({"cool_down": 1.1}, "cool_down"),
+        ({"lowest": 5.0, "highest": 5.0}, "lowest"), ({"keep": "p"}, "keep"),
+        ({"warm_up": 0.8, "cool_down": 0.2}, "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
         ({"field": "lr"}, "target scheduler changes lam only"), ({"wish": 1}, "wish"),
     ],
 )  # fmt: skip
@@ -220,6 +222,35 @@ def test_the_state_brings_its_lambdas_along():
     step()
     controllers[1].load_state_dict(controllers[0].state_dict())
     assert [group["lam"] for group in other.param_groups] == [0.4, 1.2]
+
+
+def test_without_settings():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    controller = make_scheduler("target", optimizer, 25, 2, field="lam")
+    expected = {
+        "target": 0.1, "keep": "dual", "pace": 4.0, "gain": 1.0, "step": 2.0, "lowest": 1e-3,
+        "highest": 100.0, "first": 3, "end": 23, "epoch": 0, "epochs": 25, "steps_per_epoch": 2,
+    }  # fmt: skip
+    assert {key: getattr(controller, key) for key in expected} == expected
+
+
+def test_the_limits_of_the_settings_are_allowed():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    settings = {"density": 1.0, "warm_up": 0.0, "cool_down": 1.0}
+    controller = make_scheduler("target", optimizer, 5, 2, field="lam", **settings)
+    assert (controller.first, controller.end) == (1, 5)
+    make_scheduler("target", optimizer, 5, 2, field="lam", warm_up=1.0, cool_down=1.0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.01, 30.0), (90.0, 0.1)])
+def test_lambda_is_sought_in_its_whole_range(start, end):
+    weight = torch.nn.Parameter(torch.tensor([2 * end, end]))
+    optimizer = LinBreg([weight], lam=0.0)  # here v = theta, and so it stays
+    optimizer.set_lam(start, keep="dual")
+    settings = {"density": 0.5, "warm_up": 0, "pace": 1e9}
+    make_scheduler("target", optimizer, 11, 1, field="lam", **settings).step_epoch()
+    assert optimizer.param_groups[0]["lam"] == pytest.approx(end)
+    assert weight.tolist() == [pytest.approx(end), 0.0]
 
 
 def test_an_optimizer_without_regularised_weights_is_refused():

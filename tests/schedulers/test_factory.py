@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
-from snnbreg.schedulers import Schedule, make_scheduler
+from snnbreg.schedulers import Schedule, Scheduler, make_scheduler
 
 NAMES = ("none", "onecycle", "cosine", "linear", "exponential", "plateau")
 
@@ -213,6 +213,18 @@ def test_lam_warm_up_touches_regularised_groups_and_keeps_the_weights():
     assert torch.equal(regularised, torch.ones(3))
 
 
+def test_only_schedules_of_the_learning_rate_of_this_optimizer_are_summed():
+    first, second = (torch.optim.SGD(parameters(1), lr=lr, momentum=0.5) for lr in (2.0, 3.0))
+    schedules = [
+        Schedule(first, "lr", lambda t, base: base - t),
+        Schedule(first, "momentum", lambda t, base: 0.1 * t),
+    ]
+    for per, total in (("epoch", 4 * (2 + 1)), ("step", sum(2 - t for t in range(8)))):
+        scheduler = Scheduler(schedules, per, 2, 4)
+        assert scheduler.lr_sums(first) == [total]
+        assert scheduler.lr_sums(second) == [3.0 * 8]
+
+
 def test_a_schedule_of_any_field_is_a_function_of_the_step():
     optimizer = torch.optim.SGD(parameters(1), lr=1.0, weight_decay=0.5)
     schedule = Schedule(optimizer, "weight_decay", lambda t, base: base * t)
@@ -232,6 +244,8 @@ def test_a_schedule_of_any_field_is_a_function_of_the_step():
         (("cosine", 5, 0), {}, "Invalid steps_per_epoch: 0"),
         (("cosine", 5, 2, "batch"), {}, "Invalid per: 'batch'. Valid values are epoch, step"),
         (("onecycle", 5, 2), {"max_lr": 1.0}, "'max_lr' of scheduler 'onecycle'.*pct_start"),
+        (("linear", 5, 2), {"total": 3}, "'total' .* settings are end, fraction, start.$"),
+        (("plateau", 5, 2), {"a": 1}, "settings are factor, mode, patience, threshold.$"),
         (("onecycle", 5, 2), {"pct_start": 1.2}, "Invalid pct_start: 1.2"),
         (("onecycle", 5, 2), {"anneal": "exp"}, "Invalid anneal: 'exp'"),
         (("plateau", 5, 2), {"factor": 1.0}, "Invalid factor: 1.0"),
