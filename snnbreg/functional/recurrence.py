@@ -92,20 +92,19 @@ class _Recurrence(torch.autograd.Function):
         mask: Tensor | None,
         lif: LIFParameters,
     ) -> Tensor:
-        steps = len(current)
         arriving = current.new_zeros(current.shape)  # z (axonal) or R (synaptic)
         membrane = current.new_empty(current.shape)  # H
         spikes = current.new_empty(current.shape)  # S
         v = current.new_zeros(current.shape[1:])
         onward = kernel if weight is not None else kernel.transpose(1, 2)
-        for t in range(steps):
+        for t in range(len(current)):
             recurrent = arriving[t] if weight is None else arriving[t] @ weight.T
             if mask is not None:
                 recurrent = recurrent * mask
             h = charge(v, current[t] + recurrent, lif)
-            s = spike(h - lif.threshold, lif.surrogate, lif.alpha)
+            s = spike(h - lif.threshold, lif.surrogate)
             v = discharge(h, s, lif)
-            _deliver(s, onward[: steps - 1 - t], arriving[t + 1 :])
+            _deliver(s, onward, arriving[t + 1 :])
             membrane[t], spikes[t] = h, s
         ctx.save_for_backward(
             weight, kernel, mask, membrane, spikes, None if weight is None else arriving

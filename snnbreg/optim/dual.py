@@ -148,9 +148,15 @@ def _multi_tensor_weights(params: list[Tensor], states: list[State]) -> None:
         for param, drift, low, high in zip(params, drifts, lows, highs, strict=True):
             torch.sub(drift, drift.clamp(low, high), out=param)
     else:
-        inside = torch._foreach_maximum(drifts, lows)
-        torch._foreach_minimum_(inside, highs)
-        torch._foreach_copy_(params, torch._foreach_sub(drifts, inside))
+        _weights_in_few_launches(params, drifts, lows, highs)
+
+
+def _weights_in_few_launches(
+    params: list[Tensor], drifts: list[Tensor], lows: list[Tensor], highs: list[Tensor]
+) -> None:
+    inside = torch._foreach_maximum(drifts, lows)
+    torch._foreach_minimum_(inside, highs)
+    torch._foreach_copy_(params, torch._foreach_sub(drifts, inside))
 
 
 def _converted(v: Tensor, old: Rule, new: Rule) -> Tensor:

@@ -68,9 +68,9 @@ def assign_groups(
     assignments = []
     for rule in rules:
         settings = dict(rule)
-        pattern = str(settings.pop("pattern", ""))
         if "pattern" not in rule:
             raise ValueError(f"A rule of parameter groups has no 'pattern': {settings}.")
+        pattern = str(settings.pop("pattern"))
         optimizer, optional = settings.pop("optimizer", "weights"), settings.pop("optional", False)
         try:
             matches = [name for name in everything if re.search(pattern, name)]

@@ -39,11 +39,11 @@ def _one_cycle(
         low = base / div_factor
         return cycle(t, low=low, high=base, last=low / final_div_factor)
 
-    def momentum(t: int, base: float) -> float:
+    def momentum(t: int, _: float | None = None) -> float:
         return cycle(t, low=max_momentum, high=base_momentum, last=max_momentum)
 
     def betas(t: int, base: tuple[float, ...]) -> tuple[float, ...]:
-        return (momentum(t, base[0]), *base[1:])
+        return (momentum(t), *base[1:])
 
     schedules = [_schedule(optimizer, field, value)]
     if cycle_momentum and field == "lr":

@@ -68,6 +68,22 @@ def test_delays_follow_their_own_schedule_where_there_is_one(small: Small) -> No
     assert delays["lr"] == pytest.approx(0.05 * 0.75)  # (1 + cos(pi / 3)) / 2
 
 
+def test_lambda_follows_its_own_schedule(small: Small) -> None:
+    schedule = "scheduler.lam={name: linear, per: epoch, start: 0.1, end: 0.4}"
+    config = small("scheduler=none", "optim.lam=0.7", schedule)
+    optimizers = assembly.build_optimizers(config, assembly.build_network(config, 28, 10, CPU))
+    schedulers = build_schedulers(config, optimizers, steps_per_epoch=4)
+    lams = []
+    for _ in range(4):
+        groups = optimizers["weights"].param_groups
+        lams.append({group["lam"] for group in groups if group["regularizer"] != "none"})
+        for scheduler in schedulers:
+            scheduler.step_batch()
+            scheduler.step_epoch()
+    assert [len(values) for values in lams] == [1, 1, 1, 1]
+    assert [value for values in lams for value in values] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
 def test_a_lambda_out_of_reach_is_told(small: Small, caplog: pytest.LogCaptureFixture) -> None:
     config = small("optim.lam=10", "optim.lr=0.001", "optim.init_density=1.0")
     optimizers = assembly.build_optimizers(config, assembly.build_network(config, 28, 10, CPU))

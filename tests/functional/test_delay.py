@@ -31,6 +31,14 @@ def test_gain_of_a_narrow_kernel_exceeds_one(sigma):
     assert kernel.sum().item() == pytest.approx((3 * s - 2) / s**2)
 
 
+@pytest.mark.parametrize("where", [{"dtype": torch.bfloat16}, {"device": "meta"}], ids=str)
+def test_the_kernel_has_the_type_and_the_place_of_the_delays(where):
+    delay = torch.zeros(2, **where)
+    kernel = delay_kernel(delay, torch.ones((), **where), 3)
+    assert kernel.shape == (3, 2)
+    assert (kernel.dtype, kernel.device) == (delay.dtype, delay.device)
+
+
 def test_without_sigma_an_integer_delay_is_one_tap():
     delay = torch.tensor([0.0, 3.0, 9.0])
     kernel = delay_kernel(delay, half_width(0.0), 12)
@@ -61,9 +69,10 @@ def test_kernel_length_leaves_nothing_out_and_stops_there():
         length = kernel_length(delay, width, steps=1000)
         kernel = delay_kernel(delay, width, length + 40)
         assert not kernel[length:].any()
-        assert length == 1 or kernel[:length].any() == (delay + width > 0)
         if delay + width > 1:
             assert kernel[length - 1] > 0
+        else:  # one age at least, though all of it may be zero
+            assert length == 1
 
 
 @pytest.mark.parametrize(("steps", "length"), [(1, 0), (2, 1), (10, 9), (40, 33)])

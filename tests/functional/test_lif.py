@@ -114,7 +114,7 @@ def test_leaky_integrator_is_a_sum_of_decaying_inputs():
         ({"threshold": float("inf")}, "threshold=inf"),
         ({"reset": "zero"}, "reset='zero' is unknown: choose one of .*soft.*hard"),
         ({"surrogate": "sigmoid"}, "surrogate='sigmoid' is unknown: choose one of .*triangle"),
-        ({"alpha": -1.0}, "alpha=-1.0"),
+        ({"alpha": 0.0}, "alpha=0.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -122,11 +122,23 @@ def test_settings_out_of_range_are_refused(settings, message):
         lif_parameters(**settings)
 
 
+def test_one_step_is_enough():
+    current = torch.tensor([[[0.5, 1.0]]])
+    assert lif(current).tolist() == [[[0.0, 1.0]]]
+    assert leaky_integrator(current).tolist() == [[[0.5, 1.0]]]
+
+
+def test_without_settings_the_time_constant_is_two_steps():
+    assert LIFParameters() == lif_parameters()
+    assert lif_parameters(tau=1.0, alpha=0.5) == LIFParameters(leak=0.0, alpha=0.5)
+    assert leaky_integrator(torch.ones(3, 1, 1)).flatten().tolist() == [1.0, 1.5, 1.75]
+
+
 @pytest.mark.parametrize("function", [lif, leaky_integrator])
 @pytest.mark.parametrize(
     ("current", "message"),
     [
-        (torch.zeros(4, 3), r"shape \(4, 3\): expected \(T, B, N\)"),
+        (torch.zeros(4, 3), r"^current has the shape \(4, 3\): expected \(T, B, N\)"),
         (torch.zeros(0, 2, 3), "at least one step"),
         (torch.zeros(4, 2, 3, dtype=torch.uint8), r"torch.uint8: convert it with .float\(\)"),
     ],

@@ -40,6 +40,14 @@ def test_atan_slope_equals_snntorch():
     torch.testing.assert_close(atan_slope(x, 5.0), grad_of(snntorch.surrogate.atan(5.0), x))
 
 
+def test_the_steepness_of_atan_is_5_unless_given():
+    x = torch.tensor([0.0])  # the peak is half the steepness
+    assert atan_slope(x).item() == 2.5
+    assert surrogate_slope(x, "atan").item() == 2.5
+    assert grad_of(lambda x: spike(x, "atan"), x).item() == 2.5
+    assert surrogate_slope(x, "atan", 3.0).item() == 1.5
+
+
 def test_a_function_brings_its_own_rule_and_slope():
     x = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64)
     sigmoid = snntorch.surrogate.fast_sigmoid(slope=4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from snnbreg.optim import AdaBreg, LinBreg
-from snnbreg.optim.dual import FOLD_EVERY
+from snnbreg.optim.dual import FOLD_EVERY, _weights_in_few_launches
 from snnbreg.optim.regularizers import REGULARIZERS, prox
 
 BREGMAN = pytest.mark.parametrize("kind", [AdaBreg, LinBreg])
@@ -66,11 +66,19 @@ def test_weights_are_the_prox_of_a_dual_that_moves_by_the_update(kind, regulariz
     assert regularizer == "none" or 0 < (param == 0).sum() < param.numel()
 
 
-@BREGMAN
-def test_both_paths_give_the_same_bits(kind):
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (AdaBreg, {"lam": 0.3}),
+        (LinBreg, {"lam": 0.3}),
+        (LinBreg, {"lam": 0.3, "momentum": 0.9}),
+        (LinBreg, {"lam": 0.0, "momentum": 0.9, "delta": 0.25}),
+    ],
+)
+def test_both_paths_give_the_same_bits(kind, settings):
     pair = [weights(), weights()]
     optimizers = [
-        kind([p], lr=0.05, lam=0.3, foreach=f) for p, f in zip(pair, (None, False), strict=True)
+        kind([p], lr=0.05, foreach=f, **settings) for p, f in zip(pair, (None, False), strict=True)
     ]
     for seed in range(FOLD_EVERY + 8):
         torch.manual_seed(seed)
@@ -78,6 +86,29 @@ def test_both_paths_give_the_same_bits(kind):
         for optimizer, param in zip(optimizers, pair, strict=True):
             push(optimizer, param, gradient)
     assert torch.equal(*pair)
+
+
+def test_the_form_for_accelerators_gives_the_same_bits():
+    generator = torch.Generator().manual_seed(0)
+    drifts, widths = ([torch.randn(n, generator=generator) for n in (7, 30)] for _ in range(2))
+    lows, highs = ([sign * w.abs() for w in widths] for sign in (-0.5, 1.0))
+    params = [torch.full_like(drift, 7.0) for drift in drifts]
+    _weights_in_few_launches(params, drifts, lows, highs)
+    for param, drift, low, high in zip(params, drifts, lows, highs, strict=True):
+        over, under = (drift - high).clamp(min=0), (drift - low).clamp(max=0)
+        assert torch.equal(param, over + under)
+        assert over.any()
+        assert under.any()
+
+
+def test_the_drift_is_folded_in_time():
+    param = weights()
+    optimizer = LinBreg([param], lr=0.01)
+    for step in range(1, 2 * FOLD_EVERY + 2):
+        push(optimizer, param, 0.5)
+        state = optimizer.state[param]
+        assert state["pending"] == step % FOLD_EVERY
+        assert state["drift"].any() == (state["pending"] > 0)
 
 
 @BREGMAN
@@ -154,6 +185,22 @@ def test_lam_changes_and_nothing_else(kind, regularizer, lam):
 
 
 @BREGMAN
+@pytest.mark.parametrize("regularizer", ["l1", "group_rows"])
+@pytest.mark.parametrize("delta", [0.25, 2.0])
+def test_delta_changes_and_nothing_else(kind, regularizer, delta):
+    optimizer, param = moved(kind, regularizer, torch.float64, delta=0.5)
+    theta = param.detach().clone()
+    inside = optimizer.dual(param) - theta / 0.5  # lam p
+    optimizer.param_groups[0].update(delta=delta, lam=0.6)
+    for state in optimizer.state.values():
+        state.get("exp_avg", torch.zeros(1)).zero_()
+    push(optimizer, param, 0.0)
+    torch.testing.assert_close(param.detach(), theta, atol=1e-13, rtol=0)
+    expected = theta / delta + 3 * inside  # lam 0.6 instead of 0.2
+    torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
+
+
+@BREGMAN
 def test_a_schedule_that_writes_the_group_changes_lam_alike(kind):
     (written, first), (called, second) = moved(kind), moved(kind)
     written.param_groups[0]["lam"] = 1.3
@@ -211,9 +258,34 @@ def test_without_resync_the_change_is_undone():
     assert torch.equal(param, before)
 
 
+@pytest.mark.parametrize(
+    ("regularizer", "dims"),
+    [("group_rows", (1,)), ("group_columns", (0,)), ("group_kernels", (2, 3))],
+)
+def test_resync_leaves_the_other_groups_alone(regularizer, dims):
+    optimizer, param = moved(LinBreg, regularizer)
+    before = optimizer.dual(param)
+    with torch.no_grad():
+        param[(0,) * param.ndim] = 2.0
+    optimizer.resync()
+    others = (optimizer.dual(param) == before).all(dims).flatten()
+    assert others.tolist() == [False] + [True] * (len(others) - 1)
+
+
 @BREGMAN
-def test_resync_keeps_what_was_not_changed(kind):
+def test_resync_knows_a_lam_that_was_written_since_the_last_step(kind):
     optimizer, param = moved(kind)
+    optimizer.param_groups[0]["lam"] = 0.7
+    with torch.no_grad():
+        param.fill_(0.5)
+    optimizer.resync()
+    assert torch.equal(optimizer.dual(param), torch.full((12, 15), 0.5 + 0.7, dtype=torch.float64))
+
+
+@BREGMAN
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_resync_keeps_what_was_not_changed(kind, dtype):
+    optimizer, param = moved(kind, dtype=dtype)
     before = optimizer.dual(param)
     optimizer.resync()
     assert torch.equal(optimizer.dual(param), before)

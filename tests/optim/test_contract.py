@@ -214,10 +214,54 @@ def test_foreign_states_are_refused(name):
             nameless.load_state_dict(saved)
 
 
+def test_without_settings_they_are_those_of_the_papers():
+    params = [torch.nn.Parameter(torch.ones(1))]
+    bregman = {"delta": 1.0, "regularizer": "l1", "foreach": None}
+    moments = {"betas": (0.9, 0.999), "eps": 1e-8}
+    assert AdaBreg(params).defaults == {"lr": 1e-3, "lam": 1.0, **moments, **bregman}
+    assert LinBreg(params).defaults == {"lr": 0.1, "lam": 0.1, "momentum": 0.0, **bregman}
+    assert ProxSGD(params).defaults == {"lr": 0.1, "lam": 1e-4, "regularizer": "l1"}
+
+
+def test_adabreg_takes_over_from_adam():
+    """Its state lacks our options and holds the step as a tensor."""
+    (net, closure), (twin, other_closure) = problem(), problem()
+    adam = torch.optim.Adam(net.parameters(), lr=1e-2)
+    steps(adam, closure, 5)
+    ours = AdaBreg(twin.parameters(), lam=0.0)
+    ours.load_state_dict(copy.deepcopy(adam.state_dict()))
+    twin.load_state_dict(net.state_dict())
+    assert ours.param_groups[0]["regularizer"] == "l1"
+    assert ours.param_groups[0]["lr"] == 1e-2
+    steps(adam, closure, 5)
+    steps(ours, other_closure, 5)
+    assert same(net.parameters(), twin.parameters())
+
+
+def test_keys_of_torchs_own_tools_are_no_options():
+    param = torch.nn.Parameter(torch.ones(1))
+    group = {"params": [param], "name": "first", "initial_lr": 0.1, "max_lr": 1.0, "min_lr": 0.0}
+    optimizer = LinBreg([{**group, "max_momentum": 0.9, "base_momentum": 0.8}])
+    assert optimizer.param_groups[0]["name"] == "first"
+
+
+def test_complex_parameters_are_refused():
+    with pytest.raises(ValueError, match="AdaBreg does not support complex parameters"):
+        AdaBreg([torch.nn.Parameter(torch.ones(1, dtype=torch.complex64))])
+
+
 @OURS
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("lr", -1.0), ("lr", float("nan")), ("lam", -0.1), ("lam", "1"), ("regularizer", "l3")],
+    [
+        ("lr", -1.0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", True),
+        ("lam", -0.1),
+        ("lam", "1"),
+        ("regularizer", "l3"),
+    ],
 )
 def test_bad_options_are_named(name, option, value):
     param = torch.nn.Parameter(torch.ones(1))
@@ -228,17 +272,18 @@ def test_bad_options_are_named(name, option, value):
 @pytest.mark.parametrize(
     ("build", "option"),
     [
-        (lambda p: AdaBreg(p, delta=0.0), "delta"),
+        (lambda p: AdaBreg(p, delta=0.0), r"delta: 0.0. It must be a number > 0 and finite\.$"),
         (lambda p: AdaBreg(p, betas=(1.0, 0.9)), r"betas\[0\]"),
         (lambda p: AdaBreg(p, betas=(0.9, -0.1)), r"betas\[1\]"),
+        (lambda p: AdaBreg(p, betas=(0.9, 1.0)), r"betas\[1\]: 1.0. .* number >= 0 and < 1\.$"),
         (lambda p: AdaBreg(p, betas=(0.9,)), "betas"),
-        (lambda p: AdaBreg(p, eps=-1e-8), "eps"),
+        (lambda p: AdaBreg(p, eps=-1e-8), r"eps: -1e-08. It must be a number >= 0 and finite\.$"),
         (lambda p: LinBreg(p, momentum=1.0), "momentum"),
         (lambda p: LinBreg(p, delta=-1.0), "delta"),
     ],
 )
 def test_bad_values_of_own_options_are_named(build, option):
-    with pytest.raises(ValueError, match=f"Invalid {option}: "):
+    with pytest.raises(ValueError, match=f"Invalid {option}"):
         build([torch.nn.Parameter(torch.ones(1))])
 
 

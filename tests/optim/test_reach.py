@@ -21,9 +21,18 @@ def test_dense_start_is_warned_above_half_the_reach():
     assert warnings == []
     assert (crossed < 0).all()
     (message,), stuck = run(lam=0.26, start=0.05)
-    assert "lam = 0.26 of parameter group 0" in message
-    assert "at most 0.5" in message
+    assert message == (
+        "lam = 0.26 of parameter group 0 is out of reach: all steps together move v by at most "
+        "0.5. The run is the same for every lam above 0.25. Lower lam or raise lr or the number "
+        "of epochs."
+    )
     assert (stuck == 0).all()
+
+
+def test_a_dense_start_is_the_default_and_the_limit_itself_gets_no_warning():
+    for lam, count in ((1.0, 0), (1.01, 1)):
+        optimizer = AdaBreg([torch.nn.Parameter(torch.ones(1))], lam=lam)
+        assert len(unreachable_lam(optimizer, [2.0])) == count
 
 
 def test_sparse_start_is_warned_above_the_reach():
@@ -31,7 +40,7 @@ def test_sparse_start_is_warned_above_the_reach():
     assert warnings == []
     assert (grown < 0).all()
     (message,), still = run(lam=0.55, start=0.0)
-    assert "Weights that start at zero stay there" in message
+    assert "at most 0.5. Weights that start at zero stay there. Lower lam" in message
     assert (still == 0).all()
 
 

@@ -69,4 +69,5 @@ def test_counts():
     torch.nn.init.zeros_(net.bias)
     assert count_nonzero(net.named_parameters()) == {"weight": 6, "bias": 0}
     assert density(net.parameters()) == 0.75
+    assert density([torch.ones(1)]) == 1.0
     assert density([]) == 0.0

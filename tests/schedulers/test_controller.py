@@ -99,6 +99,65 @@ def test_lambda_rises_above_the_target_and_falls_below(keep):
         assert (optimizer.param_groups[1]["lam"] > 0.2) == rises
 
 
+def of_two_groups(lams, nonzero=10, **settings):
+    """Ten weights in two groups, some of them 1 to 10 and the others 0; and a controller."""
+    weights = torch.arange(1.0, 11.0) * (torch.arange(10) < nonzero)
+    params = [torch.nn.Parameter(part) for part in weights.split([4, 6])]
+    groups = [{"params": [p], "lam": lam} for p, lam in zip(params, lams, strict=True)]
+    optimizer = AdaBreg(groups)
+    controller = make_scheduler("target", optimizer, 11, 1, field="lam", warm_up=0, **settings)
+
+    def step():
+        controller.step_epoch()
+        return [group["lam"] for group in optimizer.param_groups]
+
+    return optimizer, step
+
+
+@pytest.mark.parametrize(
+    ("nonzero", "settings", "factor"),
+    [
+        (8, {"step": 9.0}, 2.0),
+        (8, {"gain": 2.0, "step": 9.0}, 4.0),
+        (8, {"gain": 2.0, "step": 3.0}, 3.0),
+        (4, {"step": 9.0}, 1.0),
+        (2, {"gain": 0.5}, 0.5**0.5),
+        (2, {"gain": 3.0, "step": 5.0}, 0.2),
+        (0, {"step": 4.0}, 0.25),
+    ],
+)
+def test_the_discrepancy_makes_the_factor_and_groups_keep_their_proportions(
+    nonzero, settings, factor
+):
+    _, step = of_two_groups([0.2, 0.6], nonzero, keep="weights", density=0.4, **settings)
+    assert step() == pytest.approx([0.2 * factor, 0.6 * factor])
+
+
+@pytest.mark.parametrize(("nonzero", "end"), [(10, [0.3, 0.3]), (0, [0.01, 0.01])])
+def test_lambda_stays_between_lowest_and_highest(nonzero, end):
+    bounds = {"lowest": 0.01, "highest": 0.3}
+    _, step = of_two_groups([0.05, 0.1], nonzero, keep="weights", density=0.5, **bounds)
+    assert [step() for _ in range(10)][-1] == end
+
+
+@pytest.mark.parametrize("keep", ["weights", "dual"])
+def test_a_group_at_lambda_zero_starts_at_the_lowest(keep):
+    _, step = of_two_groups([0.0, 0.5], 10, keep=keep, density=0.5, lowest=0.01)
+    first, second = step()
+    assert first > 0.01
+    assert second / first == pytest.approx(50)
+
+
+def test_the_factor_of_the_dual_is_the_one_that_ranks_all_groups_together():
+    """A weight lives while |v| > factor lam, so the factor is one of the values |v| / lam."""
+    optimizer, step = of_two_groups([0.2, 0.6], density=0.2, pace=1e9)  # at once to two weights
+    params = [group["params"][0] for group in optimizer.param_groups]
+    ratios = [optimizer.dual(p) / lam for p, lam in zip(params, (0.2, 0.6), strict=True)]
+    factor = torch.cat(ratios).sort(descending=True).values[2].item()
+    assert step() == pytest.approx([0.2 * factor, 0.6 * factor])
+    assert sum(int((p != 0).sum()) for p in params) == 2
+
+
 def test_warm_up_and_cool_down_leave_lambda_alone():
     _, optimizer, _, epoch = problem(1.0, warm_up=0.2, cool_down=0.5)
     lams = []
@@ -143,8 +202,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(keep):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"density": 0}, "density"), ({"keep": "p"}, "keep"), ({"warm_up": 0.8, "cool_down": 0.2},
-        "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
+        ({"density": 0}, "density"), ({"density": 1.1}, "density"), ({"gain": 0}, "gain"),
+        ({"warm_up": -0.1}, "warm_up"), ({"cool_down": 1.1}, "cool_down"),
+        ({"lowest": 5.0, "highest": 5.0}, "lowest"), ({"keep": "p"}, "keep"),
+        ({"warm_up": 0.8, "cool_down": 0.2}, "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
         ({"field": "lr"}, "target scheduler changes lam only"), ({"wish": 1}, "wish"),
     ],
 )  # fmt: skip
@@ -152,6 +213,44 @@ def test_bad_settings_are_named(settings, message):
     optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
     with pytest.raises(ValueError, match=message):
         make_scheduler("target", optimizer, 5, 2, **{"field": "lam", **settings})
+
+
+def test_the_state_brings_its_lambdas_along():
+    optimizer, step = of_two_groups([0.2, 0.6], keep="weights", density=0.5)
+    other, _ = of_two_groups([0.9, 0.9])
+    controllers = [make_scheduler("target", o, 5, 2, field="lam") for o in (optimizer, other)]
+    step()
+    controllers[1].load_state_dict(controllers[0].state_dict())
+    assert [group["lam"] for group in other.param_groups] == [0.4, 1.2]
+
+
+def test_without_settings():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    controller = make_scheduler("target", optimizer, 25, 2, field="lam")
+    expected = {
+        "target": 0.1, "keep": "dual", "pace": 4.0, "gain": 1.0, "step": 2.0, "lowest": 1e-3,
+        "highest": 100.0, "first": 3, "end": 23, "epoch": 0, "epochs": 25, "steps_per_epoch": 2,
+    }  # fmt: skip
+    assert {key: getattr(controller, key) for key in expected} == expected
+
+
+def test_the_limits_of_the_settings_are_allowed():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
+    settings = {"density": 1.0, "warm_up": 0.0, "cool_down": 1.0}
+    controller = make_scheduler("target", optimizer, 5, 2, field="lam", **settings)
+    assert (controller.first, controller.end) == (1, 5)
+    make_scheduler("target", optimizer, 5, 2, field="lam", warm_up=1.0, cool_down=1.0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.01, 30.0), (90.0, 0.1)])
+def test_lambda_is_sought_in_its_whole_range(start, end):
+    weight = torch.nn.Parameter(torch.tensor([2 * end, end]))
+    optimizer = LinBreg([weight], lam=0.0)  # here v = theta, and so it stays
+    optimizer.set_lam(start, keep="dual")
+    settings = {"density": 0.5, "warm_up": 0, "pace": 1e9}
+    make_scheduler("target", optimizer, 11, 1, field="lam", **settings).step_epoch()
+    assert optimizer.param_groups[0]["lam"] == pytest.approx(end)
+    assert weight.tolist() == [pytest.approx(end), 0.0]
 
 
 def test_an_optimizer_without_regularised_weights_is_refused():

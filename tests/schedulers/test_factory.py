@@ -5,8 +5,8 @@ import io
 import pytest
 import torch
 
-from snnbreg.optim import AdaBreg, LinBreg
-from snnbreg.schedulers import Schedule, make_scheduler
+from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
+from snnbreg.schedulers import Schedule, Scheduler, make_scheduler
 
 NAMES = ("none", "onecycle", "cosine", "linear", "exponential", "plateau")
 
@@ -138,6 +138,63 @@ def test_plateau_halves_after_six_epochs_without_one_percent():
         scheduler.step_epoch()
 
 
+def test_plateau_of_an_accuracy_waits_for_it_to_rise():
+    optimizer = torch.optim.SGD(parameters(1), lr=1e-8)
+    scheduler = make_scheduler("plateau", optimizer, 50, 1, mode="max", patience=0)
+    for accuracy, lr in ((0.5, 1e-8), (0.6, 1e-8), (0.6, 5e-9), (0.7, 5e-9), (0.1, 2.5e-9)):
+        scheduler.step_epoch(accuracy)
+        assert lrs(optimizer) == [lr]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "values"),
+    [
+        ("cosine", {}, [8.0, 6.828, 4.0, 1.172, 0.0, 0.0]),
+        ("cosine", {"start": 2.0, "end": 4.0}, [2.0, 2.293, 3.0, 3.707, 4.0, 4.0]),
+        ("cosine", {"end": None, "start": 4.0, "fraction": 0.5}, [4.0, 6.0, 8.0, 8.0]),
+        ("linear", {}, [8.0, 6.0, 4.0, 2.0, 0.0, 0.0]),
+        ("linear", {"start": 2.0, "end": 4.0}, [2.0, 2.5, 3.0, 3.5, 4.0, 4.0]),
+        ("linear", {"end": None, "start": 4.0, "fraction": 0.5}, [4.0, 6.0, 8.0, 8.0]),
+        ("exponential", {}, [8.0, 8 * 0.95, 8 * 0.95**2]),
+        ("exponential", {"start": 2.0, "decay": 0.5}, [2.0, 1.0, 0.5]),
+    ],
+)
+def test_curves_by_hand(name, settings, values):
+    optimizer = torch.optim.SGD(parameters(1), lr=8.0)
+    scheduler = make_scheduler(name, optimizer, 4, 1, **settings)
+    for value in values:
+        assert lrs(optimizer) == pytest.approx([value], abs=1e-3)
+        scheduler.step_epoch()
+
+
+def test_one_cycle_passes_its_settings_on():
+    """Up from 8/4 in one step of three, down to 8/4/10, along lines."""
+    optimizer = torch.optim.SGD(parameters(1), lr=8.0, momentum=0.5)
+    settings = {"pct_start": 0.5, "anneal": "linear", "div_factor": 4.0, "final_div_factor": 10.0}
+    limits = {"base_momentum": 0.6, "max_momentum": 0.8}
+    scheduler = make_scheduler("onecycle", optimizer, 4, 1, **settings, **limits)
+    for lr, momentum in ((2.0, 0.8), (8.0, 0.6), (4.1, 0.7), (0.2, 0.8), (0.2, 0.8)):
+        group = optimizer.param_groups[0]
+        assert (group["lr"], group["momentum"]) == pytest.approx((lr, momentum))
+        scheduler.step_epoch()
+
+
+@pytest.mark.parametrize("pct_start", [0, 1])
+def test_one_cycle_may_only_fall_or_only_rise(pct_start):
+    optimizer = torch.optim.SGD(parameters(1), lr=8.0)
+    scheduler = make_scheduler("onecycle", optimizer, 5, 1, pct_start=pct_start)
+    used = [lr for _ in range(5) for (lr,) in run_epoch(optimizer, [scheduler], 1)]
+    assert used == sorted(used, reverse=pct_start == 0)
+
+
+def test_one_cycle_leaves_betas_alone_where_it_should():
+    for settings in ({"cycle_momentum": False}, {"field": "lam"}):
+        optimizer = adabreg()
+        make_scheduler("onecycle", optimizer, 10, 1, **settings)
+        assert [group["betas"] for group in optimizer.param_groups] == [(0.9, 0.999)] * 2
+    make_scheduler("onecycle", ProxSGD(parameters()), 10, 1)  # has neither betas nor momentum
+
+
 def test_lam_warm_up_touches_regularised_groups_and_keeps_the_weights():
     optimizer = adabreg()
     regularised, free = (group["params"][0] for group in optimizer.param_groups)
@@ -154,6 +211,18 @@ def test_lam_warm_up_touches_regularised_groups_and_keeps_the_weights():
         scheduler.step_epoch()
     assert lams == [[0.0, 0.4], [0.2, 0.4], [0.4, 0.4], [0.4, 0.4]]
     assert torch.equal(regularised, torch.ones(3))
+
+
+def test_only_schedules_of_the_learning_rate_of_this_optimizer_are_summed():
+    first, second = (torch.optim.SGD(parameters(1), lr=lr, momentum=0.5) for lr in (2.0, 3.0))
+    schedules = [
+        Schedule(first, "lr", lambda t, base: base - t),
+        Schedule(first, "momentum", lambda t, base: 0.1 * t),
+    ]
+    for per, total in (("epoch", 4 * (2 + 1)), ("step", sum(2 - t for t in range(8)))):
+        scheduler = Scheduler(schedules, per, 2, 4)
+        assert scheduler.lr_sums(first) == [total]
+        assert scheduler.lr_sums(second) == [3.0 * 8]
 
 
 def test_a_schedule_of_any_field_is_a_function_of_the_step():
@@ -175,9 +244,12 @@ def test_a_schedule_of_any_field_is_a_function_of_the_step():
         (("cosine", 5, 0), {}, "Invalid steps_per_epoch: 0"),
         (("cosine", 5, 2, "batch"), {}, "Invalid per: 'batch'. Valid values are epoch, step"),
         (("onecycle", 5, 2), {"max_lr": 1.0}, "'max_lr' of scheduler 'onecycle'.*pct_start"),
+        (("linear", 5, 2), {"total": 3}, "'total' .* settings are end, fraction, start.$"),
+        (("plateau", 5, 2), {"a": 1}, "settings are factor, mode, patience, threshold.$"),
         (("onecycle", 5, 2), {"pct_start": 1.2}, "Invalid pct_start: 1.2"),
         (("onecycle", 5, 2), {"anneal": "exp"}, "Invalid anneal: 'exp'"),
         (("plateau", 5, 2), {"factor": 1.0}, "Invalid factor: 1.0"),
+        (("plateau", 5, 2), {"factor": 0.0}, "Invalid factor: 0.0"),
         (("plateau", 5, 2), {"mode": "up"}, "Invalid mode: 'up'"),
         (("plateau", 5, 2), {"field": "lam"}, "changes lr only"),
         (("none", 5, 2), {"gamma": 0.1}, "'gamma' of scheduler 'none'.*none"),

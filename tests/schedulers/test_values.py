@@ -41,11 +41,12 @@ def test_one_cycle_where_torch_divides_by_zero_or_trains_nothing(total, pct_star
     assert values[total - 1 :] == [values[total - 1]] * 4
 
 
-def test_cosine_is_that_of_torch():
+@pytest.mark.parametrize("end", [0.0, 0.1, 0.5])
+def test_cosine_is_that_of_torch(end):
     expected = torch_lrs(
-        lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20), 21
+        lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, end), 21
     )
-    assert [cosine(t, 0.3, 0.0, 20) for t in range(21)] == pytest.approx(expected, abs=1e-15)
+    assert [cosine(t, 0.3, end, 20) for t in range(21)] == pytest.approx(expected, abs=1e-15)
 
 
 def test_sigma_of_the_published_runs():
@@ -53,3 +54,4 @@ def test_sigma_of_the_published_runs():
     assert last == pytest.approx([0.0623, 0.0613, 0.0607], abs=5e-5)
     assert annealed_sigma(0, 100) == 10.0
     assert annealed_sigma(75, 150) == pytest.approx(10 * 0.95**50)
+    assert annealed_sigma(1, 4, initial=8.0, decay=0.5, power=8.0) == 2.0
