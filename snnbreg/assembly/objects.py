@@ -15,7 +15,14 @@ from torch.optim import Optimizer
 from snnbreg.assembly.schema import EXTRA, LOGGERS, OPTIMIZERS
 from snnbreg.datasets import DATASETS, FrameLoader, Splits
 from snnbreg.models import SpikingNetwork
-from snnbreg.optim import assign_groups, describe, groups_for, sparsify_, unreachable_lam
+from snnbreg.optim import (
+    assign_groups,
+    describe,
+    groups_for,
+    layer_densities,
+    sparsify_,
+    unreachable_lam,
+)
 from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
 from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer
 
@@ -91,12 +98,30 @@ def build_network(
     torch.manual_seed(config["seed"])
     with _naming("model"):
         network = SpikingNetwork(channels, classes, **_arguments(config, "model"))
-    density = config["optim"]["init_density"]
-    regularizer = config["optim"].get("regularizer", "none")
     with _naming("optim"):
-        for synapses in network.synapses():
-            sparsify_(synapses.weight, density, regularizer=regularizer)
+        _start_sparse(network, config["optim"])
     return network.to(device)
+
+
+def _start_sparse(network: SpikingNetwork, settings: Config) -> None:
+    """Mask the weight matrices that carry a regulariser; all of them where none does, as in Adam.
+
+    The rule that claims a matrix says which regulariser, and with it what is kept or dropped
+    together. ``init_density`` is that of the masked matrices together.
+    """
+    default = settings.get("regularizer", "none")
+    regularizers = {
+        name: entry.settings.get("regularizer", default)
+        for entry in assign_groups(network.named_parameters(), settings["rules"])
+        if entry.optimizer == "weights"
+        for name in entry.names
+    }
+    synapses = network.synapses()
+    masked = [s for s in synapses if regularizers.get(s.name, "none") != "none"] or synapses
+    shapes = [entry.weight.shape for entry in masked]
+    densities = layer_densities(shapes, settings["init_density"], settings["init_allocation"])
+    for entry, density in zip(masked, densities, strict=True):
+        sparsify_(entry.weight, density, regularizer=regularizers.get(entry.name, "none"))
 
 
 def build_objective(config: Config) -> Objective:

@@ -39,15 +39,19 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
-# key: (type, what it is). Keys that no constructor takes but building needs.
+# Keys that no constructor takes but building needs, with their types.
 EXTRA: dict[str, dict[str, type]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
     "model": {"objective": str, "sigma_decay": float},
-    "optim": {"init_density": float, "delay_lr": float, "rules": list[Any]},
+    "optim": {
+        "init_density": float, "init_allocation": str, "delay_lr": float, "rules": list[Any],
+    },
     "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},
     "trainer": {"resume": typing.Any, "threads": typing.Optional[int]},  # type: ignore[dict-item] # noqa: UP045
     "logger": {},
-}
+}  # fmt: skip
+# What was done before one of these keys existed: its value where an older saved config lacks it.
+EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {"optim": {"init_allocation": "uniform"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
@@ -138,7 +142,7 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
         group: config group.
         values: its keys.
         saved: they are those of an earlier run, which may be older than some keys: these take the
-            constructor's defaults.
+            constructor's defaults, or those of :data:`EXTRA_DEFAULTS`.
 
     Returns:
         The values, converted to the schema's types.
@@ -155,7 +159,7 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
     if saved:
-        values = {**_defaults(target, valid), **values}
+        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))

@@ -7,9 +7,10 @@ from snnbreg.optim.linbreg import LinBreg
 from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
 from snnbreg.optim.regularizers import REGULARIZERS
-from snnbreg.optim.sparse import count_nonzero, density, sparsify_
+from snnbreg.optim.sparse import ALLOCATIONS, count_nonzero, density, layer_densities, sparsify_
 
 __all__ = [
+    "ALLOCATIONS",
     "REGULARIZERS",
     "AdaBreg",
     "Assignment",
@@ -21,6 +22,7 @@ __all__ = [
     "density",
     "describe",
     "groups_for",
+    "layer_densities",
     "sparsify_",
     "unreachable_lam",
 ]

@@ -25,6 +25,105 @@ def test_a_sparse_start_has_the_density_and_no_preferred_sign(small: Small) -> N
         assert (kept > 0).double().mean() == pytest.approx(0.5, abs=0.05)
 
 
+def sparse_start(config: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The weight matrices of a network and, drawn in the same way, those of its dense start."""
+    optim = config["optim"] | {"init_density": 1.0}
+    return tuple(  # type: ignore[return-value]
+        {s.name: s.weight.detach() for s in assembly.build_network(c, 28, 10, CPU).synapses()}
+        for c in (config, config | {"optim": optim})
+    )
+
+
+RULES = [
+    r"{pattern: '\.(delay|spread)$', optimizer: delays}",
+    r"{pattern: 'layers\.0\.linear\.weight', regularizer: group_rows}",
+    r"{pattern: 'layers\.0\.neuron\.weight', regularizer: group_columns}",
+    r"{pattern: '(readout.*|bias)$', regularizer: none}",
+    r"{pattern: ''}",
+]
+
+
+def test_what_is_dropped_together_follows_the_rule_of_the_tensor(small: Small) -> None:
+    rules = f"optim.rules=[{','.join(RULES)}]"
+    config = small("optim.init_density=0.5", "model.hidden=[60,50]", rules)
+    weights, dense = sparse_start(config)
+    whole = {
+        name: tuple(bool(((w != 0).any(dim) == (w != 0).all(dim)).all()) for dim in (1, 0))
+        for name, w in weights.items()
+    }
+    assert whole == {
+        "layers.0.linear.weight": (True, False),  # rows, not columns
+        "layers.0.neuron.weight": (False, True),
+        "layers.1.linear.weight": (False, False),
+        "layers.1.neuron.weight": (False, False),
+        "readout.linear.weight": (True, True),  # not masked
+    }
+    for name, w in weights.items():
+        masked = name != "readout.linear.weight"
+        assert 0.25 < (w != 0).double().mean() < 0.75 or not masked
+        scaled = dense[name] * (2**0.5 if masked else 1.0)
+        torch.testing.assert_close(w, torch.where(w != 0, scaled, 0.0))
+
+
+@pytest.mark.parametrize("change", ["optim=adam", "optim=sgd", "optim.regularizer=none"])
+def test_without_any_regulariser_all_matrices_start_sparse(small: Small, change: str) -> None:
+    weights, _ = sparse_start(small(change, "optim.init_density=0.3", "model.hidden=[60,50]"))
+    sparse, _ = sparse_start(small("optim.init_density=0.3", "model.hidden=[60,50]"))
+    for name, weight in weights.items():
+        assert torch.equal(weight, sparse[name])  # the mask of l1
+        assert (weight != 0).double().mean() == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_dense_start_asks_for_no_shape(small: Small) -> None:
+    config = small("optim.regularizer=group_kernels", "optim.init_density=1.0")
+    weights, _ = sparse_start(config)
+    dense, _ = sparse_start(small("optim.init_density=1.0"))
+    assert all(torch.equal(weights[name], dense[name]) for name in dense)
+
+
+def test_small_matrices_keep_more_where_asked_for(small: Small) -> None:
+    sizes = "model.hidden=[200,200]"
+    config = small("optim.init_density=0.1", "optim.init_allocation=erk", sizes)
+    weights, _ = sparse_start(config)
+    kept = {name: (w != 0).double().mean().item() for name, w in weights.items()}
+    total = sum(w.numel() for w in weights.values())
+    # 28 -> 200, 200 -> 200 three times, 200 -> 10
+    share = 0.1 * (28 * 200 + 3 * 200 * 200 + 200 * 10) / (228 + 3 * 400 + 210)
+    expected = {
+        "layers.0.linear.weight": share * 228 / (28 * 200),
+        "layers.0.neuron.weight": share * 400 / 200**2,
+        "layers.1.linear.weight": share * 400 / 200**2,
+        "layers.1.neuron.weight": share * 400 / 200**2,
+        "readout.linear.weight": share * 210 / (200 * 10),
+    }
+    for name, probability in expected.items():
+        deviation = (probability * (1 - probability) / weights[name].numel()) ** 0.5
+        assert kept[name] == pytest.approx(probability, abs=4 * deviation)
+    variance = sum(p * (1 - p) * weights[name].numel() for name, p in expected.items())
+    nonzero = sum(int(torch.count_nonzero(w)) for w in weights.values())
+    assert nonzero == pytest.approx(0.1 * total, abs=4 * variance**0.5)
+
+
+def test_the_density_of_all_counts_what_is_masked_alone(small: Small) -> None:
+    # regularised by no rule: the input's matrix, and the readout's, which the delays' Adam moves
+    rules = r"optim.rules=[{pattern: '(delay|spread|bias|readout.*)$', optimizer: delays}"
+    rules += r",{pattern: neuron, regularizer: l1},{pattern: '', regularizer: none}]"
+    allocation = "optim.init_allocation=erk"
+    options = ["model.hidden=[200]", "optim.init_density=0.1", rules]
+    weights, _ = sparse_start(small(*options, allocation))
+    uniform, _ = sparse_start(small(*options))
+    assert all(torch.equal(weights[name], uniform[name]) for name in weights)
+    dense = {name for name, weight in weights.items() if (weight != 0).all()}
+    assert dense == {"layers.0.linear.weight", "readout.linear.weight"}
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_an_unknown_allocation_is_named(small: Small, density: float) -> None:
+    config = small("optim.init_allocation=erdos", f"optim.init_density={density}")
+    with pytest.raises(ValueError, match=r"optim: Invalid allocation: 'erdos'.*uniform, erk"):
+        assembly.build_network(config, 28, 10, CPU)
+
+
 def test_initial_weights_depend_on_the_seed_alone(small: Small) -> None:
     states = []
     for seed in (5, 5, 6):

@@ -128,6 +128,11 @@ def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
     del cfg["dataset"]["fold"], cfg["model"]["tau"]
     saved = assembly.check(cfg, saved=True)
     assert (saved["dataset"]["fold"], saved["model"]["tau"]) == (0, 2.0)
+    del cfg["optim"]["init_allocation"]  # building alone knows this key
+    assert assembly.check(cfg, saved=True)["optim"]["init_allocation"] == "uniform"
+    del saved["optim"]["init_allocation"]
+    with pytest.raises(ValueError, match=r"says nothing about optim\.init_allocation"):
+        assembly.check(saved)
     del cfg["dataset"]["batch_size"]
     with pytest.raises(ValueError, match=r"says nothing about dataset\.batch_size"):
         assembly.check(cfg, saved=True)

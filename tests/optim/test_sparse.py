@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snnbreg.optim import count_nonzero, density, sparsify_
+from snnbreg.optim import count_nonzero, density, layer_densities, sparsify_
 
 
 def dense(*shape):
@@ -49,6 +49,16 @@ def test_dense_is_untouched_bit_for_bit_and_draws_nothing():
     assert torch.equal(source.get_state(), generator().get_state())
 
 
+@pytest.mark.parametrize("regularizer", ["group_rows", "group_columns", "group_kernels"])
+def test_dense_fits_every_shape_and_below_the_shape_matters(regularizer):
+    other = (3, 2, 1, 1) if regularizer != "group_kernels" else (3, 2)
+    assert torch.equal(sparsify_(dense(*other), 1.0, regularizer=regularizer), dense(*other))
+    with pytest.raises(ValueError, match=f"{regularizer}' needs a parameter of"):
+        sparsify_(dense(*other), 0.9, regularizer=regularizer)
+    with pytest.raises(ValueError, match="Valid regularizers are none"):
+        sparsify_(dense(*other), 1.0, regularizer="l3")
+
+
 def test_the_generator_decides_and_parameters_are_written_in_place():
     param = torch.nn.Parameter(dense(20, 20))
     storage = param.data_ptr()
@@ -62,6 +72,49 @@ def test_the_generator_decides_and_parameters_are_written_in_place():
 def test_a_density_outside_its_range_is_refused(value):
     with pytest.raises(ValueError, match=f"Invalid density: {value}"):
         sparsify_(dense(2, 2), value)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "erk"])
+@pytest.mark.parametrize("value", [0.0, 1.5, float("nan")])
+def test_a_density_of_layers_outside_its_range_is_refused(allocation, value):
+    with pytest.raises(ValueError, match=f"Invalid density: {value}"):
+        layer_densities([(2, 2)], value, allocation)
+
+
+def test_an_unknown_allocation_is_refused():
+    with pytest.raises(ValueError, match=r"'er'\. Valid allocations are uniform, erk"):
+        layer_densities([(2, 2)], 0.5, "er")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "value", "expected"),
+    [
+        # 2/n for n x n: 0.02 and 0.2, of 10,100 weights 1,010; 1010 / (200 + 20) times those
+        ([(100, 100), (10, 10)], 0.1, [1010 / 220 * 0.02, 1010 / 220 * 0.2]),
+        # 2020 / 220 * 0.2 > 1: the small one is dense, 1,920 of 10,000 are left
+        ([(10, 10), (100, 100)], 0.2, [1.0, 0.192]),
+        # one after the other: 104 of 130 weights; (1, 10): 104 / 43 * 1.1 > 1 takes 10, then
+        # (2, 10): 94 / 32 * 0.6 > 1 takes 20, and 74 of 100 are left
+        ([(10, 10), (2, 10), (1, 10)], 0.8, [0.74, 1.0, 1.0]),
+        # (8 + 4 + 3 + 3) / (8 * 4 * 9) = 1/16 and (10 + 40) / 400 = 1/8; 34.4 of 688 weights
+        ([(8, 4, 3, 3), (10, 40)], 0.05, [34.4 / 68 / 16, 34.4 / 68 / 8]),
+        ([(5, 7), (5, 7), (5, 7)], 0.3, [0.3, 0.3, 0.3]),
+        ([(3, 1), (50, 50)], 1.0, [1.0, 1.0]),
+    ],
+)
+def test_erdos_renyi_densities(shapes, value, expected):
+    assert layer_densities(shapes, value, "erk") == pytest.approx(expected, rel=1e-12)
+    assert layer_densities(shapes, value) == [value] * len(shapes)
+
+
+def test_erdos_renyi_keeps_the_total_and_no_layer_is_overfull():
+    shapes = [(256, 140), (256, 256), (20, 256), (64, 3, 5, 5), (1, 1), (2, 900)]
+    sizes = [torch.Size(shape).numel() for shape in shapes]
+    for step in range(1, 1000):
+        densities = layer_densities(shapes, step / 1000, "erk")
+        assert all(0 < entry <= 1 for entry in densities)
+        total = sum(entry * size for entry, size in zip(densities, sizes, strict=True))
+        assert total == pytest.approx(step / 1000 * sum(sizes))
 
 
 def test_counts():
