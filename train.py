@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from snnbreg import assembly
-from snnbreg.training import RunFolder, chosen_accuracy, summarise, summary_table
+from snnbreg.training import RunFolder, chosen_score, summarise, summary_table
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def main(cfg: DictConfig) -> float:
         raise KeyboardInterrupt
     if summary["status"] == "diverged" and not sweep:
         sys.exit(3)
-    return chosen_accuracy(summary) or 0.0
+    return chosen_score(summary) or 0.0
 
 
 if __name__ == "__main__":

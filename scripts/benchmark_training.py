@@ -10,16 +10,15 @@ batch size and AdaBreg; long ones are measured over ten batches and scaled up.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from torch import Tensor
 
 from snnbreg import assembly
 from snnbreg.datasets import FrameSet, Splits
@@ -97,32 +96,18 @@ def epoch(dataset: str, engine: str, device: torch.device) -> list[Any]:
     splits = Splits(dataset, split, split, split, channels, classes, steps)
     network = assembly.build_network(config, channels, classes, device)
     trainer = assembly.build_trainer(config, network, splits, RunFolder("unused"), device)
-    times = list(_batches(trainer))[1:]
+    times = _batches(trainer)[1:]
     seconds = statistics.median(times)
     return [dataset, samples, steps, size, seconds, seconds * batches]
 
 
-def _batches(trainer: Trainer) -> Iterator[float]:
-    """Seconds of each batch, data and step included."""
-    network, objective = trainer.network, trainer.objective
-    network.train()
-
-    def step(frames: Tensor, labels: Tensor) -> Tensor:
-        loss, _ = objective(network(frames), labels)
-        for optimizer in trainer.optimizers.values():
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in trainer.optimizers.values():
-            optimizer.step()
-        return loss
-
-    start = time.perf_counter()
+def _batches(trainer: Trainer) -> list[float]:
+    """Seconds of each batch of two epochs, data and step included."""
+    ends = [time.perf_counter()]
     for number in range(2):
-        for frames, labels in trainer.train.epoch(number):
-            step(frames, labels).item()
-            now = time.perf_counter()
-            yield now - start
-            start = now
+        batches = trainer.train.epoch(number)
+        trainer.method.epoch(number, batches, lambda: ends.append(time.perf_counter()))
+    return [end - start for start, end in itertools.pairwise(ends)]
 
 
 def main() -> None:

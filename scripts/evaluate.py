@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from snnbreg import assembly
 from snnbreg.training import RunFolder, evaluate
+from snnbreg.training.network import weights_of
 from snnbreg.training.run_folder import load_checkpoint, load_network
 
 OWN = {"split": "test", "checkpoint": "best", "evaluation": "published"}
@@ -63,8 +64,8 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
     load_network(network, checkpoint["network"], str(path))
     loader = assembly.build_loader(config, splits, own["split"], device)
     with assembly.using_threads(config):  # as the run itself, to the last digit
-        figures = evaluate(network, loader, assembly.build_objective(config), own["evaluation"])
-    weights = [synapses.weight for synapses in network.synapses()]
+        figures = evaluate(network, loader, assembly.build_task(config), own["evaluation"])
+    weights = [entry.weight for entry in weights_of(network)]
     nonzero = sum(int((weight != 0).sum()) for weight in weights)
     return {**figures, "nonzero": nonzero, "density": nonzero / sum(w.numel() for w in weights)}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from snnbreg import assembly
-from snnbreg.training import RunFolder, chosen_accuracy
+from snnbreg.training import RunFolder, chosen_score
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, fl
     place = [f"hydra.run.dir='{run.path}'", "trainer.resume=true"]
     done = subprocess.run([*command, *overrides, *place], capture_output=True, text=True)
     summary = run.read_summary()
-    accuracy = chosen_accuracy(summary) if summary is not None else None
+    accuracy = chosen_score(summary) if summary is not None else None
     if summary is None or accuracy is None:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"{run.path} did not end: {said[-1] if said else done.returncode}")

@@ -1,28 +1,29 @@
 """From a config to the objects of a run: the only room that knows Hydra and OmegaConf."""
 
 from snnbreg.assembly.cli import explain, reported, run
+from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
     build_device,
     build_loader,
     build_network,
-    build_objective,
     build_optimizers,
     build_splits,
+    build_task,
     build_trainer,
     logging_to,
     using_threads,
 )
 from snnbreg.assembly.resume import settle
-from snnbreg.assembly.schema import check, unknown_option
+from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
     "build_device",
     "build_loader",
     "build_network",
-    "build_objective",
     "build_optimizers",
     "build_splits",
+    "build_task",
     "build_trainer",
     "check",
     "code_version",

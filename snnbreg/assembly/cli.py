@@ -19,8 +19,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.parallel import IN_USE
-from snnbreg.assembly.schema import unknown_option
 from snnbreg.training.run_folder import FolderInUseError
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from snnbreg.assembly.schema import EXTRA, LOGGERS, OPTIMIZERS
-from snnbreg.datasets import DATASETS, FrameLoader, Splits
-from snnbreg.models import SpikingNetwork
+from snnbreg.assembly.names import Target, target_of, unknown_option
+from snnbreg.assembly.schema import EXTRA
+from snnbreg.datasets import FrameLoader, Splits
 from snnbreg.optim import (
     assign_groups,
     describe,
@@ -24,7 +25,10 @@ from snnbreg.optim import (
     unreachable_lam,
 )
 from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
-from snnbreg.training import OBJECTIVES, Logger, Objective, RunFolder, Trainer
+from snnbreg.training import TASKS, GradientSteps, Logger, RunFolder, Task, Trainer
+from snnbreg.training.hooks import AnnealedSigma, ClampedDelays, Hook, RoundedDelays
+from snnbreg.training.network import Delayed, weights_of
+from snnbreg.training.penalties import PENALTIES, Penalty
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,14 @@ CPU = torch.device("cpu")
 def _arguments(config: Config, group: str) -> dict[str, Any]:
     """A group's values without the keys that building itself uses."""
     return {k: v for k, v in config[group].items() if k != "name" and k not in EXTRA[group]}
+
+
+def _target(config: Config, group: str) -> Target:
+    """What a group's keys are handed to."""
+    target = target_of(group, str(config[group]["name"]))
+    if target is None:
+        raise ValueError(f"{group}={config[group]['name']} makes no object")
+    return target
 
 
 @contextmanager
@@ -70,7 +82,7 @@ def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     On a GPU the frames move there once, if they take less than half of its free memory.
     """
     with _naming("dataset"):
-        splits = DATASETS[config["dataset"]["name"]](**_arguments(config, "dataset")).load()
+        splits = _target(config, "dataset")(**_arguments(config, "dataset")).load()
     for note in splits.notes:
         log.info("%s", note)
     log.info(
@@ -91,19 +103,25 @@ def build_loader(
     return splits.loader(split, size, shuffle=training, seed=config["seed"], device=device)
 
 
-def build_network(
-    config: Config, channels: int, classes: int, device: torch.device
-) -> SpikingNetwork:
-    """The network with its initial weights, which depend on the seed alone."""
+def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
+    """The network with its initial weights, which depend on the seed alone.
+
+    A network of the user's own gets ``inputs`` (channels) and ``outputs`` (classes) where its
+    constructor has arguments of these names.
+    """
     torch.manual_seed(config["seed"])
+    make = _target(config, "model")
+    sizes = {"inputs": channels, "outputs": classes}
+    taken = inspect.signature(make).parameters
+    filled = {name: size for name, size in sizes.items() if name in taken}
     with _naming("model"):
-        network = SpikingNetwork(channels, classes, **_arguments(config, "model"))
+        network: nn.Module = make(**filled, **_arguments(config, "model"))
     with _naming("optim"):
         _start_sparse(network, config["optim"])
     return network.to(device)
 
 
-def _start_sparse(network: SpikingNetwork, settings: Config) -> None:
+def _start_sparse(network: nn.Module, settings: Config) -> None:
     """Mask the weight matrices that carry a regulariser; all of them where none does, as in Adam.
 
     The rule that claims a matrix says which regulariser, and with it what is kept or dropped
@@ -116,20 +134,20 @@ def _start_sparse(network: SpikingNetwork, settings: Config) -> None:
         if entry.optimizer == "weights"
         for name in entry.names
     }
-    synapses = network.synapses()
-    masked = [s for s in synapses if regularizers.get(s.name, "none") != "none"] or synapses
+    weights = weights_of(network)
+    masked = [w for w in weights if regularizers.get(w.name, "none") != "none"] or weights
     shapes = [entry.weight.shape for entry in masked]
     densities = layer_densities(shapes, settings["init_density"], settings["init_allocation"])
     for entry, density in zip(masked, densities, strict=True):
         sparsify_(entry.weight, density, regularizer=regularizers.get(entry.name, "none"))
 
 
-def build_objective(config: Config) -> Objective:
-    """The loss that goes with the network's readout."""
+def build_task(config: Config) -> Task:
+    """What the network is asked, by the name of its loss."""
     name = config["model"]["objective"]
-    if name not in OBJECTIVES:
-        raise ValueError(f"model.objective={name} is none of {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[name]
+    if name not in TASKS:
+        raise ValueError(unknown_option(f"model.objective={name}", "of a loss", list(TASKS)))
+    return TASKS[name]
 
 
 def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]:
@@ -146,7 +164,7 @@ def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]
     groups = {name: groups_for(assignments, name) for name in ("weights", "delays")}
     if not groups["weights"]:
         raise ValueError("optim.rules leaves no parameter to the optimizer of the weights")
-    make = OPTIMIZERS[settings["name"]]
+    make = _target(config, "optim")
     with _naming("optim"):
         optimizers = {"weights": make(groups["weights"], **_arguments(config, "optim"))}
         if groups["delays"]:
@@ -196,36 +214,80 @@ def build_schedulers(
 
 def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
     """Loggers beside the files that every run writes."""
-    name = config["logger"]["name"]
-    if name == "csv":
+    if config["logger"]["name"] == "csv":
         return []
-    return [LOGGERS[name](run.path, config, **_arguments(config, "logger"))]
+    return [_target(config, "logger")(run.path, config, **_arguments(config, "logger"))]
+
+
+def build_penalties(config: Config) -> list[Penalty]:
+    """The terms of the loss on hidden spikes that ``trainer.penalties`` lists."""
+    penalties = []
+    for entry in config["trainer"]["penalties"]:
+        if not isinstance(entry, Mapping) or "name" not in entry:
+            raise ValueError(
+                "trainer.penalties is a list of mappings such as {name: spike_count, weight: 0.01}"
+                f", not of {entry}"
+            )
+        options = {key: value for key, value in entry.items() if key != "name"}
+        if entry["name"] not in PENALTIES:
+            name = f"trainer.penalties: name={entry['name']}"
+            raise ValueError(unknown_option(name, "of a penalty", list(PENALTIES)))
+        make = PENALTIES[entry["name"]]
+        try:
+            penalties.append(make(**options))
+        except TypeError as error:
+            valid = ", ".join(inspect.signature(make).parameters)
+            raise ValueError(
+                f"trainer.penalties: {entry['name']} takes {valid}, not {', '.join(options)}"
+            ) from error
+    return penalties
+
+
+def build_hooks(
+    config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer]
+) -> list[Hook]:
+    """What happens to the delays around gradient steps.
+
+    Raises:
+        ValueError: something is asked of delays in a network that has none.
+    """
+    model, trainer = config["model"], config["trainer"]
+    wanted = {"clamp_delays": ClampedDelays, "round_delays_in_place": RoundedDelays}
+    if not isinstance(network, Delayed):
+        for key in wanted:
+            if trainer[key]:
+                raise ValueError(f"trainer.{key}=true needs a network with delays")
+        return []
+    sigma = functools.partial(
+        annealed_sigma,
+        epochs=trainer["epochs"],
+        initial=model.get("sigma", network.sigma),
+        decay=model["sigma_decay"],
+    )
+    hooks = [make(network, optimizers.values()) for key, make in wanted.items() if trainer[key]]
+    return [AnnealedSigma(network, sigma), *hooks]
 
 
 def build_trainer(
-    config: Config, network: SpikingNetwork, splits: Splits, run: RunFolder, device: torch.device
+    config: Config, network: nn.Module, splits: Splits, run: RunFolder, device: torch.device
 ) -> Trainer:
     """The trainer with everything it needs but the loggers."""
     optimizers = build_optimizers(config, network)
     train = build_loader(config, splits, "train", device, training=True)
-    model, settings = config["model"], _arguments(config, "trainer")
-    return Trainer(
+    task = build_task(config)
+    method = GradientSteps(
         network,
-        build_objective(config),
-        train,
-        build_loader(config, splits, "valid", device),
+        task,
         optimizers,
         build_schedulers(config, optimizers, len(train)),
-        run,
-        config,
-        seed=config["seed"],
-        sigma=functools.partial(
-            annealed_sigma,
-            epochs=settings["epochs"],
-            initial=model["sigma"],
-            decay=model["sigma_decay"],
-        ),
-        **settings,
+        build_hooks(config, network, optimizers),
+        build_penalties(config),
+        config["trainer"]["grad_clip"],
+    )
+    valid = build_loader(config, splits, "valid", device)
+    settings = _arguments(config, "trainer")
+    return Trainer(
+        network, task, method, train, valid, run, config, seed=config["seed"], **settings
     )
 
 

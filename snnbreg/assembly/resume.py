@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from snnbreg.assembly.objects import build_task
 from snnbreg.assembly.schema import check
 from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training.trainer import best_row
@@ -199,7 +200,7 @@ def _refuse_lost_best(
         ValueError: neither ``best`` nor the checkpoint that is continued is of that epoch.
     """
     select, kept = config["trainer"]["select"], {best["epoch"], checkpoint["epoch"]}
-    wanted = best_row(checkpoint["history"], select)
+    wanted = best_row(checkpoint["history"], select, build_task(config))
     if wanted is not None and wanted["epoch"] not in kept:
         epochs = " and ".join(str(epoch) for epoch in sorted(kept))
         raise ValueError(

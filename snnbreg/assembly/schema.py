@@ -6,7 +6,6 @@ that a misspelt key or a wrong type is refused before anything starts, with the 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
@@ -15,43 +14,42 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.datasets import DATASETS
-from snnbreg.models import SpikingNetwork
-from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
-from snnbreg.schedulers.factory import CURVES
-from snnbreg.schedulers.plateau import PlateauScheduler
-from snnbreg.training import Logger, TensorboardLogger, Trainer, WandbLogger
+from snnbreg.assembly.names import REGISTERED, is_dotted, target_of, unknown_option
 
-LOGGERS: dict[str, Callable[..., Logger]] = {
-    "wandb": WandbLogger,
-    "tensorboard": TensorboardLogger,
-}
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adabreg": AdaBreg,
-    "linbreg": LinBreg,
-    "proxsgd": ProxSGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
-
+DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
-EXTRA: dict[str, dict[str, type]] = {
+EXTRA: dict[str, dict[str, Any]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
     "model": {"objective": str, "sigma_decay": float},
     "optim": {
         "init_density": float, "init_allocation": str, "delay_lr": float, "rules": list[Any],
     },
-    "scheduler": {"per": str, "delays": typing.Any, "lam": typing.Any},
-    "trainer": {"resume": typing.Any, "threads": typing.Optional[int]},  # type: ignore[dict-item] # noqa: UP045
+    "scheduler": {"per": str, "delays": Any, "lam": Any},
+    "trainer": {
+        "resume": Any, "threads": typing.Optional[int],  # noqa: UP045
+        "round_delays_in_place": bool, "clamp_delays": bool,
+        "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
+    },
     "logger": {},
 }  # fmt: skip
-# What was done before one of these keys existed: its value where an older saved config lacks it.
-EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {"optim": {"init_allocation": "uniform"}}
+# Their values where a config may say nothing: that of a run older than the key, and the group of a
+# class of the user's own.
+EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"objective": "sum_cross_entropy", "sigma_decay": 0.95},
+    "optim": {
+        "init_density": 1.0,
+        "init_allocation": "uniform",
+        "delay_lr": 5e-2,
+        "rules": [
+            {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},
+            {"pattern": ""},
+        ],
+    },
+    "trainer": {"penalties": []},
+}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
@@ -62,8 +60,7 @@ FILLED: dict[str, set[str]] = {
     },
     "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
     "trainer": {
-        "network", "objective", "train", "valid", "optimizers", "schedulers", "run", "config",
-        "seed", "sigma", "loggers",
+        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
     },
     "logger": {"folder", "config"},
 }  # fmt: skip
@@ -98,9 +95,13 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
     if target is not None:
         signature = inspect.signature(target)
         function = target.__init__ if inspect.isclass(target) else target
-        hints = typing.get_type_hints(function)
+        try:
+            hints = typing.get_type_hints(function)
+        except NameError:  # of a user's class: a type that is imported for type checkers only
+            hints = {}
         for name, parameter in signature.parameters.items():
-            if name not in FILLED[group] and name not in fields:
+            rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if not rest and name not in FILLED[group] and name not in fields:
                 fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
         group, [(name, kind, field(default="???")) for name, kind in fields.items()]
@@ -116,33 +117,14 @@ def _defaults(target: Callable[..., Any] | None, keys: list[str]) -> dict[str, A
     }
 
 
-def targets() -> dict[str, dict[str, Callable[..., Any] | None]]:
-    """For each config group, the names it may have and what their keys are handed to."""
-    return {
-        "dataset": dict(DATASETS),
-        "model": {"*": SpikingNetwork},
-        "optim": dict(OPTIMIZERS),
-        "scheduler": {**CURVES, "plateau": PlateauScheduler},
-        "trainer": {"*": Trainer},
-        "logger": {"csv": None, **LOGGERS},
-    }
-
-
-def unknown_option(key: str, where: str, valid: list[str]) -> str:
-    """Say that a key is no option ``where``, with the nearest valid name and all of them."""
-    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], valid, 1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"{key} is no option {where}.{hint} Valid names: {', '.join(valid)}"
-
-
 def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Check the values of one group against the schema of its ``name``.
 
     Args:
         group: config group.
-        values: its keys.
-        saved: they are those of an earlier run, which may be older than some keys: these take the
+        values: its keys. Those of a class of the user's own may be left out: they take the
             constructor's defaults, or those of :data:`EXTRA_DEFAULTS`.
+        saved: they are those of an earlier run, which may be older than some keys: likewise.
 
     Returns:
         The values, converted to the schema's types.
@@ -150,15 +132,11 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     Raises:
         ValueError: an unknown name or key, a missing key or a wrong type.
     """
-    choices = targets()[group]
     name = str(values.get("name", ""))
-    if "*" not in choices and name not in choices:
-        where = f"of the group {group}"
-        raise ValueError(unknown_option(f"{group}.name={name}", where, sorted(choices)))
-    target = choices.get(name, choices.get("*"))
+    target = target_of(group, name)
     schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
-    if saved:
+    if saved or is_dotted(name):
         values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
     for key in values:
         if key not in valid:
@@ -211,7 +189,7 @@ def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
         raise ValueError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
     except (TypeError, ValueError) as error:
         raise ValueError("The config holds no settings") from error
-    groups = targets()
+    groups = REGISTERED
     plain.pop("experiment", None)
     for key in plain:
         if key not in groups and key not in TOP:

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import snnbreg
+from snnbreg.assembly.names import own_code
 from snnbreg.assembly.schema import check
 
 PACKAGES = (
@@ -47,6 +48,7 @@ def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
         for key, value in (values.items() if isinstance(values, Mapping) else [("", values)])
         if not {group, f"{group}.{key}"} & MOOT
     }
+    kept |= own_code(config)
     return f"{_readable(overrides)}__{_hash(kept)}-{code_version()}"
 
 

@@ -19,14 +19,14 @@ class Assignment:
     """The parameters one pattern claimed.
 
     Attributes:
-        pattern: regular expression, searched for in the parameters' names.
+        title: the pattern that claimed them, in words where it claims all.
         optimizer: name of the optimizer the parameters belong to.
         names: their names.
         params: the parameters.
         settings: the options of their group (lr, lam, regularizer, ...).
     """
 
-    pattern: str
+    title: str
     optimizer: str
     names: tuple[str, ...]
     params: tuple[Tensor, ...]
@@ -46,7 +46,8 @@ def assign_groups(
         named_parameters: pairs as ``module.named_parameters()`` gives; those that need no
             gradient are left out.
         rules: in order of precedence, each a mapping with ``pattern`` (for ``re.search``) and,
-            optionally, ``optimizer`` (a name, ``"weights"`` by default), ``optional`` (whether it
+            optionally, ``max_dims`` (only parameters of at most so many dimensions: 1 for biases
+            and norms), ``optimizer`` (a name, ``"weights"`` by default), ``optional`` (whether it
             may match nothing, false by default); all other keys are settings of the group.
 
     Returns:
@@ -64,22 +65,28 @@ def assign_groups(
         [(('weight',), {'lam': 1.0}), (('bias',), {'regularizer': 'none'})]
     """
     unclaimed = {name: param for name, param in named_parameters if param.requires_grad}
-    everything = tuple(unclaimed)
+    everything = {name: param.ndim for name, param in unclaimed.items()}
     assignments = []
     for rule in rules:
         settings = dict(rule)
         if "pattern" not in rule:
             raise ValueError(f"A rule of parameter groups has no 'pattern': {settings}.")
-        pattern = str(settings.pop("pattern"))
+        pattern, most = str(settings.pop("pattern")), settings.pop("max_dims", None)
         optimizer, optional = settings.pop("optimizer", "weights"), settings.pop("optional", False)
         try:
-            matches = [name for name in everything if re.search(pattern, name)]
+            matches = [
+                name
+                for name, ndim in everything.items()
+                if re.search(pattern, name) and (most is None or ndim <= most)
+            ]
         except re.error as error:
             raise ValueError(f"Invalid pattern {pattern!r} of parameter names: {error}.") from error
         names = tuple(name for name in matches if name in unclaimed)
         if names:
             params = tuple(unclaimed.pop(name) for name in names)
-            assignments.append(Assignment(pattern, optimizer, names, params, settings))
+            limit = "" if most is None else f" of at most {most} dimension{'s' * (most != 1)}"
+            title = (pattern or "(all)") + limit
+            assignments.append(Assignment(title, optimizer, names, params, settings))
         elif not optional:
             reason = "earlier patterns claimed all its matches" if matches else "nothing matches"
             raise ValueError(
@@ -136,7 +143,7 @@ def describe(assignments: Sequence[Assignment], defaults: Mapping[str, Any] | No
             settings["lam"] = None
         entries = sum(param.numel() for param in entry.params)
         shown = (_shown(settings.get(column)) for column in columns)
-        row = (entry.pattern or "(all)", entry.optimizer, str(len(entry.params)), str(entries))
+        row = (entry.title, entry.optimizer, str(len(entry.params)), str(entries))
         rows.append((*row, *shown))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [

@@ -1,29 +1,33 @@
-"""The loop around a network: objectives, evaluation, checkpoints, loggers and the trainer.
+"""The loop around a network: tasks, methods, evaluation, run folders, loggers and the trainer.
 
-Nothing here knows a network, a data set or an optimizer by name: the trainer receives objects and
-uses what any network of :mod:`snnbreg.models` exposes (``sigma``, ``hard_delays``, ``synapses``,
-``spiking_layers``, ``delays``).
+Nothing here knows a network, a data set or an optimizer by name: the trainer receives objects, any
+``nn.Module`` among them, and uses more of a network where it offers more (see ``network``).
 """
 
+from snnbreg.training.columns import COLUMNS
 from snnbreg.training.evaluation import EVALUATIONS, evaluate
 from snnbreg.training.loggers import Logger, TensorboardLogger, WandbLogger
-from snnbreg.training.network import Network
-from snnbreg.training.objectives import OBJECTIVES, Objective
+from snnbreg.training.methods import DivergedError, GradientSteps, Method
 from snnbreg.training.run_folder import RunFolder
-from snnbreg.training.summary import chosen_accuracy, summarise, summary_table
+from snnbreg.training.summary import chosen_score, summarise, summary_table
+from snnbreg.training.tasks import TASKS, Score, Task
 from snnbreg.training.trainer import Trainer
 
 __all__ = [
+    "COLUMNS",
     "EVALUATIONS",
-    "OBJECTIVES",
+    "TASKS",
+    "DivergedError",
+    "GradientSteps",
     "Logger",
-    "Network",
-    "Objective",
+    "Method",
     "RunFolder",
+    "Score",
+    "Task",
     "TensorboardLogger",
     "Trainer",
     "WandbLogger",
-    "chosen_accuracy",
+    "chosen_score",
     "evaluate",
     "summarise",
     "summary_table",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnbreg.training.network import Network
+from snnbreg.training.network import Spiking, spiking_layers_of
 
 
 class Activity:
@@ -34,7 +34,7 @@ class Activity:
         self.neuron_steps[layer] = self.neuron_steps.get(layer, 0) + events.numel()
 
     @contextmanager
-    def of(self, network: Network) -> Iterator[Activity]:
+    def of(self, network: nn.Module) -> Iterator[Activity]:
         """Count while the context is open; the hooks are gone after it."""
 
         def on_input(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -43,7 +43,7 @@ class Activity:
             self._add("input", torch.where(frames == frames.round(), frames.abs(), 1.0))
 
         hooks = [network.register_forward_pre_hook(on_input)]
-        for name, layer in network.spiking_layers().items():
+        for name, layer in spiking_layers_of(network).items():
 
             def on_spikes(module: nn.Module, args: Any, spikes: Tensor, name: str = name) -> None:
                 self._add(name, spikes.detach())
@@ -65,8 +65,8 @@ class Activity:
             for name, count in self._hidden().items()
         }
 
-    def summary(self, network: Network) -> dict[str, float]:
-        """The figures of a whole evaluation.
+    def summary(self, network: nn.Module) -> dict[str, float]:
+        """The figures of a whole evaluation; none of a network that does not spike.
 
         Returns:
             ``firing_rate``, spikes per neuron and step over the hidden layers; ``silent``, the
@@ -74,6 +74,8 @@ class Activity:
             spike and each input event counts its non-zero outgoing weights (the metric of
             NeuroBench, Yik et al. 2023, with the recurrent weights included).
         """
+        if not isinstance(network, Spiking):
+            return {}
         hidden = self._hidden()
         steps = sum(self.neuron_steps[name] for name in hidden)
         spikes = sum(float(count.sum()) for count in hidden.values())

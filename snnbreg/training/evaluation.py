@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnbreg.training.activity import Activity
-from snnbreg.training.network import Network
-from snnbreg.training.objectives import Objective
+from snnbreg.training.network import hard_delays_of
+from snnbreg.training.tasks import Task
 
 EVALUATIONS = ("published", "deployed")
 
@@ -27,11 +27,11 @@ class Loader(Protocol):
         """Batches per epoch."""
 
     def epoch(self, epoch: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """The batches (frames (T, B, C), labels (B,)) of that epoch."""
+        """The batches of that epoch: frames (T, B, C), and labels as the task has them."""
 
 
 @contextmanager
-def evaluation_mode(network: Network) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Switch to evaluation and without gradients; afterwards every module's mode is as it was."""
     modes = {module: module.training for module in network.modules()}
     network.train(False)
@@ -44,26 +44,28 @@ def evaluation_mode(network: Network) -> Iterator[None]:
 
 
 def evaluate(
-    network: Network,
+    network: nn.Module,
     loader: Loader,
-    objective: Objective,
+    task: Task,
     evaluation: str = "published",
     activity: Activity | None = None,
     answers: list[tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, float]:
-    """Loss and accuracy over all samples of a loader.
+    """Loss and measure over all samples of a loader.
 
     Args:
-        network: any network of :mod:`snnbreg.models`.
+        network: any module; whole delays where it has delays.
         loader: its batches of epoch 0 are used.
-        objective: gives loss and scores of a batch.
+        task: gives loss and measure of a batch.
         evaluation: ``published`` (delays rounded, the current sigma) or ``deployed`` (delays
             rounded, sigma 0: one integer delay per neuron, what a chip runs).
         activity: counts spikes meanwhile if given.
-        answers: gets the labels and the predicted classes of every batch, (B,) each, if given.
+        answers: gets the labels and the predicted classes of every batch, (B,) or (B, T) each, if
+            given and if the task predicts classes.
 
     Returns:
-        ``loss`` (mean over samples), ``acc`` (fraction) and ``samples``.
+        ``loss`` and the task's measure (such as ``acc``, a fraction), means over what the task
+        counts, and ``samples``.
 
     Raises:
         ValueError: for an unknown evaluation or a loader without samples.
@@ -71,18 +73,18 @@ def evaluate(
     if evaluation not in EVALUATIONS:
         raise ValueError(f"Unknown evaluation {evaluation!r}; choose from {', '.join(EVALUATIONS)}")
     sigma = 0.0 if evaluation == "deployed" else None
-    loss = correct = torch.zeros((), dtype=torch.float64)
-    samples = 0
+    loss = total = torch.zeros((), dtype=torch.float64)
+    samples = count = 0
     counting = activity.of(network) if activity is not None else nullcontext()
-    with evaluation_mode(network), network.hard_delays(sigma), counting:
+    with evaluation_mode(network), hard_delays_of(network, sigma), counting:
         for frames, labels in loader.epoch(0):
-            batch_loss, scores = objective(network(frames), labels)
-            loss = loss + batch_loss.double() * len(labels)
-            predicted = scores.argmax(-1)
-            correct = correct + (predicted == labels).sum()
-            if answers is not None:
-                answers.append((labels, predicted))
-            samples += len(labels)
-    if samples == 0:
-        raise ValueError("There is nothing to evaluate: the split holds no samples")
-    return {"loss": float(loss) / samples, "acc": float(correct) / samples, "samples": samples}
+            score = task.score(network(frames), labels)
+            loss = loss + score.loss.double() * score.count
+            total = total + score.total
+            if answers is not None and score.labels is not None and score.predicted is not None:
+                answers.append((score.labels, score.predicted))
+            samples += frames.shape[1]
+            count += score.count
+    if count == 0:
+        raise ValueError("There is nothing to evaluate: the split holds no samples with labels")
+    return {"loss": float(loss) / count, task.measure: float(total) / count, "samples": samples}

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from snnbreg.training.network import Network
+from torch import nn
+
+from snnbreg.training.network import delays_of, weights_of
 
 
 class Logger(Protocol):
     """Told of every finished epoch and of the end."""
 
-    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
+    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
         """An epoch is done: its row of ``metrics.csv``, and the network to look at."""
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
@@ -41,11 +43,11 @@ def wandb_mode(mode: str | None) -> Any:
     return "online" if "api.wandb.ai" in hosts else "offline"
 
 
-def _densities(row: Mapping[str, Any], network: Network) -> dict[str, float]:
+def _densities(row: Mapping[str, Any], network: nn.Module) -> dict[str, float]:
     """The density of each weight matrix after an epoch."""
     return {
-        f"density/{synapses.name}": row[f"nonzero/{synapses.name}"] / synapses.weight.numel()
-        for synapses in network.synapses()
+        f"density/{weights.name}": row[f"nonzero/{weights.name}"] / weights.weight.numel()
+        for weights in weights_of(network)
     }
 
 
@@ -106,11 +108,11 @@ class WandbLogger:
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
-    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
+    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
         """Log a row, densities per weight matrix and a histogram of each layer's delays."""
         delays = {
             f"delay/{name}": self._wandb.Histogram(delay.detach().cpu().flatten().tolist())
-            for name, delay in network.delays().items()
+            for name, delay in delays_of(network).items()
         }
         self._run.log({**row, **_densities(row, network), **delays})
 
@@ -147,7 +149,7 @@ class TensorboardLogger:
         self._config = json.dumps(dict(config), indent=2, default=str)
         self._writer: Any = None
 
-    def log_epoch(self, row: Mapping[str, Any], network: Network) -> None:
+    def log_epoch(self, row: Mapping[str, Any], network: nn.Module) -> None:
         """Log a row, densities per weight matrix and a histogram of each layer's delays.
 
         A run that continues hides what was logged beyond its checkpoint.
@@ -159,7 +161,7 @@ class TensorboardLogger:
         for name, value in {**row, **_densities(row, network)}.items():
             if name != "epoch" and value is not None:
                 self._writer.add_scalar(name, value, epoch)
-        for name, delay in network.delays().items():
+        for name, delay in delays_of(network).items():
             self._writer.add_histogram(f"delay/{name}", delay.detach().cpu(), epoch)
         self._writer.flush()
 

@@ -1,16 +1,16 @@
-"""What the training room asks of a network: all that it knows of one."""
+"""What training asks of a network: any ``nn.Module``, and more of it where it offers more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 
-class Synapses(Protocol):
-    """One weight matrix between populations."""
+class Weights(Protocol):
+    """One weight matrix, or the weights of a convolution."""
 
     @property
     def name(self) -> str:
@@ -18,21 +18,37 @@ class Synapses(Protocol):
 
     @property
     def weight(self) -> Tensor:
-        """(receivers, senders)."""
+        """(receivers, senders, ...)."""
+
+
+class Synapses(Weights, Protocol):
+    """Weights between two populations, one of which sends spikes."""
 
     @property
     def senders(self) -> str:
         """``"input"`` or the name of a spiking layer."""
 
 
-class Network(Protocol):
-    """A torch module, frames (T, B, C) -> outputs (T, B, K), that can be asked a few things.
+@runtime_checkable
+class Spiking(Protocol):
+    """Offered by networks whose hidden layers spike: firing rates and operations are counted."""
 
-    :class:`snnbreg.models.SpikingNetwork` is one; so is any ``nn.Module`` with these methods.
-    """
+    def synapses(self) -> Sequence[Synapses]:
+        """All weight matrices that carry a regulariser or would."""
+
+    def spiking_layers(self) -> Mapping[str, nn.Module]:
+        """Hidden layers by name; each module returns its spikes (T, B, N)."""
+
+
+@runtime_checkable
+class Delayed(Protocol):
+    """Offered by networks with delays: they are annealed, rounded, clamped and evaluated whole."""
 
     sigma: float
     """Spread of the delay kernels in steps; settable, part of the state."""
+
+    def delays(self) -> Mapping[str, Tensor]:
+        """Delays in steps by layer, sharing memory with the parameters; empty without any."""
 
     def hard_delays(self, sigma: float | None = None) -> AbstractContextManager[None]:
         """Inside: whole delays, and this sigma where it is given. Afterwards: as before."""
@@ -43,20 +59,35 @@ class Network(Protocol):
     def clamp_delays_(self) -> None:
         """Set negative delays to zero."""
 
-    def delays(self) -> Mapping[str, Tensor]:
-        """Delays in steps by layer, sharing memory with the parameters; empty without any."""
 
-    def synapses(self) -> Sequence[Synapses]:
-        """All weight matrices that carry a regulariser or would."""
+class NamedWeights(NamedTuple):
+    """Weights of a network that does not say what sends to them."""
 
-    def spiking_layers(self) -> Mapping[str, nn.Module]:
-        """Hidden layers by name; each module returns its spikes (T, B, N)."""
+    name: str
+    weight: Tensor
 
-    # of nn.Module
-    def __call__(self, frames: Tensor) -> Tensor: ...  # noqa: D102
-    def train(self, mode: bool = True) -> Any: ...  # noqa: D102
-    def modules(self) -> Iterator[nn.Module]: ...  # noqa: D102
-    def parameters(self) -> Iterable[nn.Parameter]: ...  # noqa: D102
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...  # noqa: D102
-    def register_forward_pre_hook(self, hook: Any) -> Any: ...  # noqa: D102
+
+def weights_of(network: nn.Module) -> Sequence[Weights]:
+    """What regularisers act on and zeros are counted in.
+
+    A spiking network names its synapses; of any other it is every parameter of two or more
+    dimensions.
+    """
+    if isinstance(network, Spiking):
+        return network.synapses()
+    return [NamedWeights(name, p) for name, p in network.named_parameters() if p.ndim >= 2]
+
+
+def spiking_layers_of(network: nn.Module) -> Mapping[str, nn.Module]:
+    """The spiking layers by name; none of a network that does not spike."""
+    return network.spiking_layers() if isinstance(network, Spiking) else {}
+
+
+def delays_of(network: nn.Module) -> Mapping[str, Tensor]:
+    """The delays in steps by layer; none of a network without any."""
+    return network.delays() if isinstance(network, Delayed) else {}
+
+
+def hard_delays_of(network: nn.Module, sigma: float | None) -> AbstractContextManager[None]:
+    """Inside: whole delays, where there are any."""
+    return network.hard_delays(sigma) if isinstance(network, Delayed) else nullcontext()

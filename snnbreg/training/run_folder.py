@@ -19,8 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-
-from snnbreg.training.network import Network
+from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +202,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def load_network(network: Network, state: Mapping[str, torch.Tensor], source: str) -> None:
+def load_network(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
     """Load a network's state, or say where the two networks differ.
 
     Raises:

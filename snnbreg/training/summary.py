@@ -19,7 +19,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
 
     The network holds the best checkpoint's state afterwards. ``predictions.npz`` has, for each
     ``SPLIT`` of valid and test, ``SPLIT_ids`` (numbers of the samples in their data set),
-    ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``.
+    ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``, (n,) or
+    (n, T); a task that predicts no classes leaves no such file.
 
     Args:
         trainer: after its ``fit``.
@@ -29,13 +30,15 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     Returns:
         The summary; figures that were not reached (no epoch finished) are None.
     """
+    measure = trainer.task.measure
     checkpoint = load_checkpoint(trainer.run.best) if trainer.history else {}
     best = checkpoint["history"][-1] if checkpoint else {}  # what was measured on this network
     summary: dict[str, Any] = {
         "status": status,
+        "measure": measure,
         "best_epoch": best.get("epoch"),
-        "best_val_acc": best.get("val_acc"),
-        "best_deployed_val_acc": best.get("deployed_val_acc"),
+        f"best_val_{measure}": best.get(f"val_{measure}"),
+        f"best_deployed_val_{measure}": best.get(f"deployed_val_{measure}"),
         "select": trainer.select,
     }
     tested: dict[str, dict[str, float]] = {}
@@ -45,13 +48,14 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         if test is not None:
             tested, more = _answers(trainer, "test", test)
             predictions |= more
-        trainer.run.write_predictions(predictions)
+        if predictions:
+            trainer.run.write_predictions(predictions)
     for prefix, evaluation in (("", "published"), ("deployed_", "deployed")):
-        for key in ("acc", "loss"):
+        for key in (measure, "loss"):
             summary[f"{prefix}test_{key}"] = tested.get(evaluation, {}).get(key)
     costs = [f"{prefix}{key}" for prefix in ("", "deployed_") for key in ("synops", "firing_rate")]
     summary |= {key: best.get(key) for key in ("nonzero", "density", *costs)}
-    summary["parameters"] = sum(p.numel() for p in trainer._parameters)
+    summary["parameters"] = sum(p.numel() for p in trainer.network.parameters() if p.requires_grad)
     summary["epochs"] = len(trainer.history)
     summary["seconds"] = round(sum(row["seconds"] for row in trainer.history), 3)
     trainer.run.write_summary(summary)
@@ -64,25 +68,34 @@ def _answers(
     trainer: Trainer, split: str, loader: Loader
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray[Any, Any]]]:
     """Figures and predictions of both evaluations; the numbers as small as they can be."""
-    figures, arrays = {}, {f"{split}_ids": loader.ids.cpu().numpy()}
+    figures, arrays = {}, {}
     for evaluation in EVALUATIONS:
         answers: list[tuple[Tensor, Tensor]] = []
         figures[evaluation] = evaluate(
-            trainer.network, loader, trainer.objective, evaluation, answers=answers
+            trainer.network, loader, trainer.task, evaluation, answers=answers
         )
+        if not answers:
+            continue
         labels, predicted = (torch.cat(part).cpu().numpy() for part in zip(*answers, strict=True))
+        arrays[f"{split}_ids"] = loader.ids.cpu().numpy()
         for name, classes in (("labels", labels), (evaluation, predicted)):
-            arrays[f"{split}_{name}"] = classes.astype(np.min_scalar_type(int(classes.max())))
+            arrays[f"{split}_{name}"] = classes.astype(_smallest(classes))
     return figures, arrays
 
 
-def chosen_accuracy(summary: Mapping[str, Any]) -> float | None:
-    """The validation accuracy that ``trainer.select`` chose the checkpoint by.
+def _smallest(classes: np.ndarray[Any, Any]) -> np.dtype[Any]:
+    """The smallest type that holds all of them; -1 stands for no label."""
+    return np.result_type(np.min_scalar_type(classes.min()), np.min_scalar_type(classes.max()))
+
+
+def chosen_score(summary: Mapping[str, Any]) -> float | None:
+    """The validation score that ``trainer.select`` chose the checkpoint by.
 
     With ``select=last``, where none chose, the published one of the last epoch; None where no
     epoch finished.
     """
-    value = summary[f"best_{'deployed_' if summary['select'] == 'deployed' else ''}val_acc"]
+    evaluation = "deployed_" if summary["select"] == "deployed" else ""
+    value = summary[f"best_{evaluation}val_{summary.get('measure', 'acc')}"]
     return None if value is None else float(value)
 
 
@@ -96,13 +109,20 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     if summary.get("best_epoch") is None:
         return f"{summary['status']} before the end of the first epoch"
     weights = f"{summary['nonzero']:,} ({summary['density']:.1%} of the weights)"
+    measure = summary.get("measure", "acc")
+    word = {"acc": "accuracy"}.get(measure, measure)
     rows = [
         ("status", summary["status"]),
         ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}"),
-        ("validation accuracy", f"{summary['best_val_acc']:.4f}"),
-        ("test accuracy", f"{summary['test_acc']:.4f}"),
-        ("test accuracy, deployed", f"{summary['deployed_test_acc']:.4f}"),
-        ("test loss", f"{summary['test_loss']:.4f}"),
+        (f"validation {word}", f"{summary[f'best_val_{measure}']:.4f}"),
+        *(
+            (title, f"{summary[key]:.4f}")
+            for title, key in (
+                (f"test {word}", f"test_{measure}"),
+                (f"test {word}, deployed", f"deployed_test_{measure}"),
+                ("test loss", "test_loss"),
+            )
+        ),
         ("non-zero weights", weights),
         ("seconds", f"{summary['seconds']:.1f}"),
     ]

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from snnbreg import assembly
-from snnbreg.assembly.schema import targets
+from snnbreg.assembly.names import REGISTERED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -35,7 +35,7 @@ def test_every_config_composes_and_passes_its_schema(composed: Compose, choice: 
 
 
 def test_every_target_of_a_group_has_a_config() -> None:
-    for group, names in targets().items():
+    for group, names in REGISTERED.items():
         assert set(names) - {"*"} <= set(choices(group)), group
 
 

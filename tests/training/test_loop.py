@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from snnbreg import assembly
 from snnbreg.assembly.resume import settle
-from snnbreg.training import RunFolder, Trainer, evaluate
+from snnbreg.training import GradientSteps, RunFolder, Trainer, evaluate
 from snnbreg.training.run_folder import load_checkpoint
 from tests_support import SMALL_DIGITS
 
@@ -74,7 +74,7 @@ def test_the_evaluation_loss_is_a_mean_over_samples(
         for frames, labels in samples(trainer, "valid"):
             losses += F.cross_entropy(network(frames).sum(0), labels, reduction="none").tolist()
     assert len(losses) == 40
-    figures = evaluate(network, trainer.valid, trainer.objective, evaluation)
+    figures = evaluate(network, trainer.valid, trainer.task, evaluation)
     assert figures["loss"] == pytest.approx(sum(losses) / 40, rel=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_rows_tell_the_learning_rate_of_their_epoch(
     """Three batches an epoch, three epochs, a straight line from 0.9 to 0."""
     trainer = trained(*UNEVEN, "scheduler=linear", f"scheduler.per={per}", "optim.lr=0.9")
     assert [row["lr"] for row in trainer.history] == pytest.approx([0.9, 0.6, 0.3])
-    group = trainer.optimizers["weights"].param_groups[0]
+    group = trainer.method.optimizers["weights"].param_groups[0]
     assert group["lr"] == pytest.approx(0.0, abs=1e-12)
 
 
@@ -131,14 +131,15 @@ def test_chance_is_a_function_of_seed_and_epoch(
     trained: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: dict[tuple[int, int], float] = {}
-    train_epoch = Trainer._train_epoch
+    train_epoch = GradientSteps.epoch
+    seed = 0
 
-    def draw(trainer: Trainer, epoch: int, bar: Any) -> dict[str, float]:
+    def draw(method: GradientSteps, epoch: int, *arguments: Any) -> dict[str, float]:
         value = float(torch.rand(()))
-        assert drawn.setdefault((trainer.seed, epoch), value) == value
-        return train_epoch(trainer, epoch, bar)
+        assert drawn.setdefault((seed, epoch), value) == value
+        return train_epoch(method, epoch, *arguments)
 
-    monkeypatch.setattr(Trainer, "_train_epoch", draw)
+    monkeypatch.setattr(GradientSteps, "epoch", draw)
     for seed in (0, 1, 0):
         torch.rand(seed + 1)
         trained(f"seed={seed}")
@@ -150,7 +151,7 @@ def test_the_plateau_schedule_watches_the_training_loss(
 ) -> None:
     trainer = trained("scheduler=plateau", fit=False)
     seen: list[float | None] = []
-    monkeypatch.setattr(trainer.schedulers[0], "step_epoch", seen.append)
+    monkeypatch.setattr(trainer.method.schedulers[0], "step_epoch", seen.append)
     trainer.fit()
     assert seen == [row["train_loss"] for row in trainer.history]
     assert seen != [row["val_loss"] for row in trainer.history]

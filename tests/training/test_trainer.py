@@ -7,6 +7,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,19 @@ import torch
 from snnbreg import assembly
 from snnbreg.training import (
     EVALUATIONS,
+    TASKS,
+    GradientSteps,
     RunFolder,
+    Score,
     Trainer,
-    chosen_accuracy,
+    chosen_score,
     evaluate,
     summarise,
 )
+from snnbreg.training.hooks import resync_delays
 from snnbreg.training.run_folder import load_checkpoint
+from snnbreg.training.tasks import Classification, Reconstruction
+from snnbreg.training.trainer import SELECT, best_row
 
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
@@ -69,6 +76,11 @@ def make_trainer(config: dict[str, Any], run: RunFolder) -> Trainer:
     splits = assembly.build_splits(config)
     network = assembly.build_network(config, splits.channels, splits.classes, device)
     return assembly.build_trainer(config, network, splits, run, device)
+
+
+def steps_of(trainer: Trainer) -> GradientSteps:
+    assert isinstance(trainer.method, GradientSteps)
+    return trainer.method
 
 
 def loader_of_test(config: dict[str, Any]) -> Any:
@@ -177,7 +189,7 @@ def test_an_old_history_can_be_continued(small: Small, train: Train, tmp_path: P
 def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
     trainer = make_trainer(small(), RunFolder(tmp_path))
     trainer.history = [
-        {"epoch": n, "val_acc": a, "deployed_val_acc": d}
+        {"epoch": n, "val_acc": a, "deployed_val_acc": d, "val_mse": a, "deployed_val_mse": d}
         for n, a, d in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.2), (4, 0.6, 0.3)]
     ]
     assert trainer.best is trainer.history[2]
@@ -185,6 +197,9 @@ def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
     assert trainer.best is trainer.history[0]
     trainer.select = "last"
     assert trainer.best is trainer.history[3]
+    lowest = {select: best_row(trainer.history, select, Reconstruction()) for select in SELECT}
+    epochs = {select: row and row["epoch"] for select, row in lowest.items()}
+    assert epochs == {"published": 1, "deployed": 2, "last": 4}
 
 
 def test_a_finished_run_can_be_summed_up_at_its_last_epoch(
@@ -263,22 +278,22 @@ def test_evaluation_changes_nothing(small: Small, tmp_path: Path, evaluation: st
     network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     generator = torch.get_rng_state()
-    first = evaluate(network, trainer.valid, trainer.objective, evaluation)
+    first = evaluate(network, trainer.valid, trainer.task, evaluation)
     assert_equal_states(before, network.state_dict())
     assert torch.equal(generator, torch.get_rng_state())
     assert all(module.training for module in network.modules())
-    assert first == evaluate(network, trainer.valid, trainer.objective, evaluation)
+    assert first == evaluate(network, trainer.valid, trainer.task, evaluation)
 
 
 def test_deployed_means_whole_delays_and_sigma_zero(small: Small, tmp_path: Path) -> None:
     trainer = make_trainer(small("optim=adam", "model.sigma=3.5"), RunFolder(tmp_path))
     network = trainer.network
-    deployed = evaluate(network, trainer.valid, trainer.objective, "deployed")
-    published = evaluate(network, trainer.valid, trainer.objective, "published")
+    deployed = evaluate(network, trainer.valid, trainer.task, "deployed")
+    published = evaluate(network, trainer.valid, trainer.task, "published")
     assert deployed != published
     network.round_delays_()
     network.sigma = 0.0
-    assert evaluate(network, trainer.valid, trainer.objective, "published") == deployed
+    assert evaluate(network, trainer.valid, trainer.task, "published") == deployed
 
 
 def test_sigma_is_part_of_the_checkpoint(small: Small, train: Train, tmp_path: Path) -> None:
@@ -290,7 +305,7 @@ def test_sigma_is_part_of_the_checkpoint(small: Small, train: Train, tmp_path: P
     trainer = make_trainer(config, run)
     trainer.load_state_dict(load_checkpoint(run.last))
     assert trainer.network.sigma == pytest.approx(sigma)
-    figures = evaluate(trainer.network, trainer.valid, trainer.objective)
+    figures = evaluate(trainer.network, trainer.valid, trainer.task)
     assert figures["loss"] == float(rows(run)[-1]["val_loss"])
 
 
@@ -298,18 +313,16 @@ def test_divergence_keeps_the_last_good_checkpoint(
     small: Small, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path)
-    from snnbreg.training import objectives
 
-    plain = objectives.sum_cross_entropy
-    calls = 0
+    class Exploding(Classification):
+        calls = 0
 
-    def explode(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        nonlocal calls
-        calls += 1
-        loss, scores = plain(outputs, labels)
-        return (loss * math.inf if calls == 9 else loss), scores
+        def score(self, outputs: torch.Tensor, labels: torch.Tensor) -> Score:
+            self.calls += 1
+            score = super().score(outputs, labels)
+            return replace(score, loss=score.loss * (math.inf if self.calls == 9 else 1))
 
-    monkeypatch.setitem(objectives.OBJECTIVES, "sum_cross_entropy", explode)
+    monkeypatch.setitem(TASKS, "sum_cross_entropy", Exploding())
     summary = train(small("dataset.epochs=5"), run)
     assert summary["status"] == "diverged"
     assert summary["epochs"] == len(rows(run)) == 1
@@ -350,17 +363,18 @@ def test_ctrl_c_while_an_epoch_is_written_comes_after_it(
 ])  # fmt: skip
 def test_a_sweep_maximises_what_chose_the_checkpoint(select: str, chosen: float) -> None:
     summary = {"select": select, "best_val_acc": 0.7, "best_deployed_val_acc": 0.9}
-    assert chosen_accuracy(summary) == chosen
-    assert chosen_accuracy({**summary, "best_val_acc": None, "best_deployed_val_acc": None}) is None
+    assert chosen_score(summary) == chosen
+    assert chosen_score({**summary, "best_val_acc": None, "best_deployed_val_acc": None}) is None
 
 
 def test_gradients_are_clipped(small: Small, tmp_path: Path) -> None:
     trainer = make_trainer(small("trainer.grad_clip=0.5"), RunFolder(tmp_path))
-    for parameter in trainer._parameters:
+    parameters = list(trainer.network.parameters())
+    for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
-    count = sum(p.numel() for p in trainer._parameters)
-    assert float(trainer._clip()) == pytest.approx(math.sqrt(count), rel=1e-5)
-    clipped = sum(float(p.grad.square().sum()) for p in trainer._parameters if p.grad is not None)
+    count = sum(p.numel() for p in parameters)
+    assert float(steps_of(trainer)._clip()) == pytest.approx(math.sqrt(count), rel=1e-5)
+    clipped = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
     assert math.sqrt(clipped) == pytest.approx(0.5, rel=1e-4)
 
 
@@ -407,12 +421,12 @@ def test_rounding_delays_is_not_undone_by_an_optimizer_that_mirrors_them(
 ) -> None:
     config = small("optim.rules=[{pattern: '', regularizer: l1}]", "optim.lam=0.5")
     trainer = make_trainer(config, RunFolder(tmp_path))
-    optimizer = trainer.optimizers["weights"]
-    for parameter in trainer._parameters:
+    optimizer = steps_of(trainer).optimizers["weights"]
+    for parameter in trainer.network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()  # the dual variable knows the delays as they were
     trainer.network.round_delays_()
     rounded = {name: delay.clone() for name, delay in trainer.network.delays().items()}
-    trainer._resync_delays()
+    resync_delays(trainer.network, [optimizer])
     optimizer.step()
     assert_equal_states(dict(trainer.network.delays()), rounded)

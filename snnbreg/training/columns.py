@@ -1,0 +1,61 @@
+"""The columns of ``metrics.csv``: their order and their meaning, in one place.
+
+``*`` stands for the name of a weight matrix or layer, ``{measure}`` for the task's measure
+(``acc``, a fraction, in classification). ``deployed_``: the same of the deployed evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+COLUMNS: dict[str, str] = {
+    "epoch": "counted from 1",
+    "train_loss": "mean over the epoch's samples, with penalties left out",
+    "train_{measure}": "mean over the epoch's samples, while the weights move",
+    "grad_norm": "mean over the batches, before clipping",
+    "val_loss": "published evaluation: whole delays, the current sigma",
+    "val_{measure}": "likewise",
+    "deployed_val_loss": "deployed evaluation: whole delays, sigma 0, what a chip runs",
+    "deployed_val_{measure}": "likewise",
+    "nonzero": "weights that are not zero",
+    "density": "nonzero / all weights",
+    "firing_rate": "spikes per hidden neuron and step, published evaluation",
+    "silent": "hidden neurons without a single spike",
+    "synops": "synaptic operations per sample: events and spikes times non-zero outgoing weights",
+    "deployed_firing_rate": "the same of the deployed evaluation",
+    "deployed_silent": "likewise",
+    "deployed_synops": "likewise",
+    "lr": "of the weights, when the epoch starts",
+    "lam": "likewise; 0 without a regulariser",
+    "sigma": "spread of the delay kernels in steps, in this epoch",
+    "seconds": "training and evaluation",
+    "nonzero/*": "of one weight matrix",
+    "firing_rate/*": "of one hidden layer",
+}
+
+
+def ordered(row: Mapping[str, Any], measure: str) -> dict[str, Any]:
+    """The row with its columns in the order of ``COLUMNS``.
+
+    Args:
+        row: one epoch.
+        measure: of the task.
+
+    Raises:
+        KeyError: a column that ``COLUMNS`` does not describe.
+
+    Example:
+        >>> ordered({"val_acc": 0.5, "nonzero/a": 3, "epoch": 1}, "acc")
+        {'epoch': 1, 'val_acc': 0.5, 'nonzero/a': 3}
+    """
+    names = [column.replace("{measure}", measure) for column in COLUMNS]
+
+    def place(column: str) -> int:
+        for index, name in enumerate(names):
+            if fnmatchcase(column, name):
+                return index
+        raise KeyError(f"{column} is no column of metrics.csv")
+
+    return {column: row[column] for column in sorted(row, key=place)}

@@ -1,0 +1,144 @@
+"""Tasks: what a label is, the loss of a network's outputs, and how they are scored.
+
+T time steps, B batch, K classes, P values of a pattern.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+UNLABELLED = -1
+"""The label of a time step that has none."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a task says of one batch.
+
+    Attributes:
+        loss: the mean over what is counted, a differentiable scalar.
+        total: the measure, summed over what is counted, a scalar.
+        count: samples, or labelled steps.
+        labels: (B,) or (B, T), of those tasks that predict classes; else None.
+        predicted: the predicted classes, of the same shape; else None.
+    """
+
+    loss: Tensor
+    total: Tensor
+    count: int
+    labels: Tensor | None = None
+    predicted: Tensor | None = None
+
+
+class Task(ABC):
+    """Maps outputs (T, B, K) and labels to a :class:`Score`; its instances hold no state.
+
+    Attributes:
+        measure: the name of the score in columns and messages (``val_acc``), a mean over samples
+            or labelled steps.
+        higher_is_better: the direction of the measure.
+    """
+
+    measure: ClassVar[str] = "acc"
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """Loss and measure of a batch.
+
+        Args:
+            outputs: of the network, (T, B, K).
+            labels: as the data set gives them.
+        """
+
+
+class Classification(Task):
+    """One class per sample; labels (B,) int64 in [0, K).
+
+    The outputs are summed over time, and the largest sum is the predicted class.
+
+    Args:
+        softmax: sum the softmax of the outputs instead, as published for SHD. A second
+            log-softmax acts on these sums in the loss: that is the published loss, not a slip.
+
+    Source: Queant et al. 2025 (arXiv 2509.24852), published code.
+
+    Example:
+        >>> score = Classification().score(torch.zeros(3, 2, 4), torch.tensor([0, 3]))
+        >>> round(score.loss.item(), 4), score.total.item(), score.count
+        (1.3863, 1, 2)
+    """
+
+    def __init__(self, softmax: bool = False) -> None:
+        self.softmax = softmax
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """Cross-entropy of the sums over time."""
+        sums = (outputs.softmax(-1) if self.softmax else outputs).sum(0)
+        predicted = sums.detach().argmax(-1)
+        right = (predicted == labels).sum()
+        return Score(F.cross_entropy(sums, labels), right, len(labels), labels, predicted)
+
+
+class StepClassification(Task):
+    """One class per time step; labels (T, B) int64, ``UNLABELLED`` where a step has none.
+
+    Loss and accuracy are means over the labelled steps of all samples, so that a long sample
+    weighs more than a short one.
+
+    Example:
+        >>> labels = torch.tensor([[0], [UNLABELLED], [1]])
+        >>> score = StepClassification().score(torch.zeros(3, 1, 4), labels)
+        >>> round(score.loss.item(), 4), score.total.item(), score.count
+        (1.3863, 1, 2)
+    """
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """Cross-entropy of the outputs at the labelled steps."""
+        if labels.shape != outputs.shape[:2]:
+            raise ValueError(
+                f"The labels are {tuple(labels.shape)} and the outputs {tuple(outputs.shape)}: a "
+                "task of one class per time step needs labels (T, B) and outputs (T, B, K)"
+            )
+        labelled = labels != UNLABELLED
+        count = int(labelled.sum())
+        loss = F.cross_entropy(
+            outputs.flatten(0, 1), labels.flatten(), ignore_index=UNLABELLED, reduction="sum"
+        )
+        predicted = outputs.detach().argmax(-1)
+        right = ((predicted == labels) & labelled).sum()
+        return Score(loss / max(count, 1), right, count, labels.T, predicted.T)
+
+
+class Reconstruction(Task):
+    """A pattern per sample; labels (B, P) are what the mean output over time is to be.
+
+    The measure is the mean squared error, so that the lowest one is the best.
+
+    Example:
+        >>> score = Reconstruction().score(torch.ones(5, 2, 3), torch.zeros(2, 3))
+        >>> score.loss.item(), score.total.item(), score.count
+        (1.0, 2.0, 2)
+    """
+
+    measure = "mse"
+    higher_is_better = False
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """Mean squared error of the mean over time."""
+        errors = (outputs.mean(0) - labels.flatten(1)).square().mean(1)
+        return Score(errors.mean(), errors.detach().sum(), len(labels))
+
+
+TASKS: dict[str, Task] = {
+    "sum_cross_entropy": Classification(),
+    "softmax_sum_cross_entropy": Classification(softmax=True),
+    "step_cross_entropy": StepClassification(),
+    "mean_squared_error": Reconstruction(),
+}
+"""The tasks by the name of their loss, as ``model.objective`` has it."""
