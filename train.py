@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def main(cfg: DictConfig) -> float:
     """One run; returns the best validation accuracy, which a sweep maximises."""
     job = HydraConfig.get()
     run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
-    summary = run.read_summary() if sweep and run.finished() else None
-    if summary is None:
-        summary = train(config, run, checkpoint)
+    with run.alone() if sweep else nullcontext():  # two jobs may be the same run
+        config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
+        summary = run.read_summary() if sweep and run.finished() else None
+        if summary is None:
+            summary = train(config, run, checkpoint)
     print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
     if summary["status"] == "interrupted":
         raise KeyboardInterrupt

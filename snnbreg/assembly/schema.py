@@ -134,6 +134,14 @@ def unknown_option(key: str, where: str, valid: list[str]) -> str:
     return f"{key} is no option {where}.{hint} Valid names: {', '.join(valid)}"
 
 
+def options(group: str, name: str) -> list[str]:
+    """The keys a group may have with this ``name``; none where there is no such name."""
+    choices = targets().get(group, {})
+    if name not in choices and "*" not in choices:
+        return []
+    return list(OmegaConf.structured(schema_of(choices.get(name, choices.get("*")), group)))
+
+
 def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Check the values of one group against the schema of its ``name``.
 

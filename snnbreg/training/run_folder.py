@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO
@@ -16,6 +18,13 @@ import numpy as np
 import torch
 
 from snnbreg.training.network import Network
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -91,6 +100,25 @@ class RunFolder:
         """Whether there is nothing left to do: the run completed, or its loss diverged."""
         summary = self.read_summary()
         return summary is not None and summary.get("status") in ("completed", "diverged")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside: no other process is inside for this folder; waits until that holds.
+
+        A process that dies is no longer inside. Where files cannot be locked (Windows, some
+        network file systems) nothing is awaited.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as file:
+            try:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("Waiting for the process that runs in %s", self.path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                log.warning("%s cannot be locked (%s)", self.path, error)
+            yield
 
     def save(self, path: Path, state: Mapping[str, Any]) -> None:
         """Write a checkpoint."""

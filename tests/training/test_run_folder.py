@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,3 +89,22 @@ def test_metrics_and_summary_are_read_back(tmp_path: Path) -> None:
     run.write_summary({"status": "diverged", "test_acc": float("nan")})
     assert run.read_summary() == {"status": "diverged", "test_acc": None}
     assert run.finished()
+
+
+def test_one_process_at_a_time_is_alone_in_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    order, tried = [], threading.Event()
+
+    def second() -> None:
+        tried.set()
+        with RunFolder(tmp_path / "run").alone():
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with RunFolder(tmp_path / "run").alone(), RunFolder(tmp_path / "other").alone():
+        thread.start()
+        tried.wait()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
