@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> float:
     """One run; returns the validation accuracy that ``trainer.select`` chose by: a sweep's aim."""
     job = HydraConfig.get()
     run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    with run.locked():
+    with run.locked(wait=sweep):  # two jobs of a sweep may be the same run
         config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
         summary = run.read_summary() if sweep and run.finished() else None
         if summary is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -60,6 +61,23 @@ def test_a_sweep_goes_on_after_failures_and_lists_them(
     assert again.returncode == 0, again.stderr
     assert "failed" not in again.stderr
     assert summaries(tmp_path) == before
+
+
+def test_lambda_is_swept_for_those_alone_that_have_one(sweep: Sweep, tmp_path: Path) -> None:
+    joblib = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
+    launch = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if joblib else []
+    done = sweep(*launch, "optim=adam,adabreg", "++optim.lam=0.1,1", "seed=0")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    folders = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    parts = [name.split("__") for name in folders]
+    shown = [[part for part in name if part.startswith(("optim-", "optim.lam"))] for name in parts]
+    assert shown == [
+        ["optim-adabreg", "optim.lam-0.1"],
+        ["optim-adabreg", "optim.lam-1"],
+        ["optim-adam"],
+    ]
+    assert len(summaries(tmp_path)) == 3
 
 
 def test_each_job_of_joblib_has_its_share_of_the_cores(sweep: Sweep, tmp_path: Path) -> None:

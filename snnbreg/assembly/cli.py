@@ -19,8 +19,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import unknown_option
+from snnbreg.assembly.names import REGISTERED, unknown_option
 from snnbreg.assembly.parallel import IN_USE
+from snnbreg.assembly.schema import options
 from snnbreg.training.run_folder import FolderInUseError
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,29 @@ def explain(error: BaseException) -> str:
     while cause is not None:
         parent = getattr(cause, "parent_node", None)
         if isinstance(error, ConfigCompositionException) and parent is not None:
-            key, valid = str(getattr(cause, "full_key", "")), [str(name) for name in parent]
-            return unknown_option(key, "here", valid)
+            return _no_option(str(getattr(cause, "full_key", "")), parent)
         cause = cause.__cause__
     text = str(error).split("Config search path")[0]
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.strerror}: {error.filename}. Check the path and its permissions"
     return " ".join(text.split()) or type(error).__name__
+
+
+def _no_option(key: str, parent: Any) -> str:
+    """Say what lacks an option, and how a sweep gives it to those alone that have it.
+
+    Args:
+        key: dotted, as typed.
+        parent: the mapping that lacks it.
+    """
+    group, _, option = key.rpartition(".")
+    name = parent.get("name") if group else None
+    where = f"of {group}={name}" if name else "of the config" if not group else f"of {group}"
+    text = unknown_option(key, where, [str(entry) for entry in parent])
+    others = [other for other in REGISTERED.get(group, {}) if option in options(group, other)]
+    if others:
+        text += f". {group}={', '.join(others)} take it; ++{key}=... gives it to those alone"
+    return text
 
 
 def reported(task: Callable[..., Any]) -> Callable[..., Any]:

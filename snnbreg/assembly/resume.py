@@ -17,6 +17,7 @@ from yaml import YAMLError
 
 from snnbreg.assembly.objects import build_task
 from snnbreg.assembly.schema import check
+from snnbreg.assembly.sweeps import leave_out
 from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training.trainer import best_row
 
@@ -130,6 +131,14 @@ def settle(
         FileNotFoundError: the checkpoint asked for is not there.
     """
     run = RunFolder(folder)
+    composed: Any = OmegaConf.to_container(cfg, resolve=False)
+    kept = leave_out(composed, overrides)
+    for override in overrides:
+        if override not in kept:
+            group = override.removeprefix("++").partition(".")[0]
+            log.info("%s is left out: %s=%s has none", override, group, composed[group]["name"])
+    overrides = kept
+    cfg = OmegaConf.create(composed)
     resume = OmegaConf.select(cfg, "trainer.resume", default=False)
     if not isinstance(resume, (bool, str)):
         raise ValueError(f"trainer.resume={resume} must be true, false or the path of a checkpoint")

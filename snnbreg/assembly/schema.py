@@ -117,6 +117,15 @@ def _defaults(target: Callable[..., Any] | None, keys: list[str]) -> dict[str, A
     }
 
 
+def options(group: str, name: str) -> list[str]:
+    """The keys a group may have with this ``name``; none where there is no such name."""
+    try:
+        target = target_of(group, name)
+    except (KeyError, ValueError):
+        return []
+    return list(OmegaConf.structured(schema_of(target, group)))
+
+
 def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Check the values of one group against the schema of its ``name``.
 

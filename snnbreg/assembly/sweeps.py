@@ -7,15 +7,15 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 import snnbreg
-from snnbreg.assembly.names import own_code
-from snnbreg.assembly.schema import check
+from snnbreg.assembly.names import REGISTERED, own_code
+from snnbreg.assembly.schema import check, options
 
 PACKAGES = (
     "functional", "kernels", "models", "optim", "schedulers", "datasets", "training", "assembly",
@@ -29,6 +29,36 @@ MOOT = {
 FIRST = ("experiment", "optim", "scheduler", "seed")  # most often what a sweep varies
 LONGEST = 200
 """Characters of a folder's readable part; most file systems allow names of 255 bytes."""
+
+
+def leave_out(plain: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Drop options given by ``++`` that others of their group take, but not the one chosen.
+
+    With ``optim=adam,adabreg ++optim.lam=0.1,1`` lambda is AdaBreg's alone, and Adam's jobs are
+    the same run. What no choice of the group takes stays, for :func:`check` to refuse.
+
+    Args:
+        plain: the config as composed; the options are deleted in it.
+        overrides: the command line.
+
+    Returns:
+        The overrides that are left.
+    """
+    kept = []
+    for override in overrides:
+        key = override.split("=", 1)[0]
+        group, _, option = key.removeprefix("++").partition(".")
+        values = plain.get(group)
+        if key.startswith("++") and option and isinstance(values, dict):
+            name = str(values.get("name", ""))
+            others = [
+                other for other in REGISTERED.get(group, {}) if option in options(group, other)
+            ]
+            if others and option not in options(group, name):
+                values.pop(option, None)
+                continue
+        kept.append(override)
+    return kept
 
 
 def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
@@ -108,9 +138,9 @@ def _sweep_folder(*, _root_: DictConfig) -> str:
 
     A config that is wrong gets a folder too, in which its job then fails with a clear message.
     """
-    overrides = [str(entry) for entry in OmegaConf.select(_root_, "hydra.overrides.task")]
     plain: Any = OmegaConf.to_container(_root_, resolve=False)
-    del plain["hydra"]
+    typed = [str(entry) for entry in plain.pop("hydra")["overrides"]["task"]]
+    overrides = leave_out(plain, typed)
     try:
         return run_name(check(plain), overrides)
     except ValueError:

@@ -49,7 +49,7 @@ def layer_densities(
         valid = ", ".join(ALLOCATIONS)
         raise ValueError(f"Invalid allocation: {allocation!r}. Valid allocations are {valid}.")
     densities = [density] * len(shapes)
-    if allocation == "uniform" or density == 1:
+    if allocation == "uniform":
         return densities
     sizes, shares = [math.prod(shape) for shape in shapes], [sum(shape) for shape in shapes]
     entries, share = density * sum(sizes), sum(shares)  # to give, and among how many

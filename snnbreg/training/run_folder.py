@@ -89,16 +89,19 @@ class RunFolder:
         self.best = self.path / "checkpoints" / "best.pt"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait: bool = False) -> Iterator[None]:
         """Inside: no other process has the folder locked; the system frees it when this one ends.
+
+        Args:
+            wait: until the folder is free, instead of an error.
 
         Raises:
             FolderInUseError: another process has it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire()
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout as error:
             raise FolderInUseError(
                 f"Another process is writing {self.path}. Wait until it ends, or choose another "

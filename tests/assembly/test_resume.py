@@ -56,6 +56,20 @@ def test_resuming_takes_the_folders_own_config(start: Any, finished: Path) -> No
     assert config["trainer"]["resume"] is False
 
 
+def test_an_option_added_with_two_pluses_is_left_to_those_that_have_it(
+    start: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    adam, _ = start(tmp_path / "adam", "optim=adam", "++optim.lam=0.7")
+    assert adam == start(tmp_path / "same", "optim=adam")[0]
+    assert "++optim.lam=0.7 is left out: optim=adam has none" in caplog.text
+    adabreg, _ = start(tmp_path / "adabreg", "++optim.lam=0.7", "++trainer.grad_clip=2.0")
+    assert (adabreg["optim"]["lam"], adabreg["trainer"]["grad_clip"]) == (0.7, 2.0)
+    for wrong in ("++optim.lamm=0.7", "+optim.lam=0.7"):  # nobody's option; meant for Adam
+        with pytest.raises(ValueError, match=f"{wrong.strip('+')[:-4]} is no option of optim=adam"):
+            start(tmp_path / "wrong", "optim=adam", wrong)
+
+
 def test_resuming_an_empty_folder_starts_a_run(start: Any, tmp_path: Path) -> None:
     config, checkpoint = start(tmp_path / "new", "trainer.resume=true", "optim.lam=0.7")
     assert checkpoint is None

@@ -105,6 +105,7 @@ def test_an_unknown_allocation_is_refused():
 def test_erdos_renyi_densities(shapes, value, expected):
     assert layer_densities(shapes, value, "erk") == pytest.approx(expected, rel=1e-12)
     assert layer_densities(shapes, value) == [value] * len(shapes)
+    assert value < 1 or layer_densities(shapes, value, "erk") == [1.0] * len(shapes)  # no rounding
 
 
 def test_erdos_renyi_keeps_the_total_and_no_layer_is_overfull():

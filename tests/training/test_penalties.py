@@ -36,7 +36,7 @@ def test_rates_inside_the_bounds_cost_nothing() -> None:
 @pytest.mark.parametrize("options", [{"weight": -1}, {"weight": 1, "low": 0.5, "high": 0.2},
                                      {"weight": 1, "high": 2.0}])  # fmt: skip
 def test_bad_options_are_named(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="Invalid (weight|low|high) of a penalty"):
+    with pytest.raises(ValueError, match=r"Invalid (weight|low|high) of a penalty"):
         rate_bounds(**options)
 
 

@@ -168,3 +168,24 @@ def test_a_damaged_best_checkpoint_does_not_stop_a_run_with_a_last_one(tmp_path:
     run.last.unlink()
     with pytest.raises(ValueError, match="damaged"):
         run.latest()
+
+
+def test_a_job_of_a_sweep_waits_for_the_folder(tmp_path: Path) -> None:
+    order, tried = [], threading.Event()
+
+    def second() -> None:
+        tried.set()
+        with RunFolder(tmp_path / "run").locked(wait=True):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with (
+        RunFolder(tmp_path / "run").locked(wait=True),
+        RunFolder(tmp_path / "other").locked(wait=True),
+    ):
+        thread.start()
+        tried.wait()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
