@@ -24,12 +24,10 @@ def main() -> None:
     parser.add_argument("--project", default="snnbreg", help="default: snnbreg, as logger.project")
     parser.add_argument("--entity", default="", help="user or team; default: the account's own")
     parser.add_argument("--group", help="show this sweep alone: the name of its folder")
-    parser.add_argument("--panels", default=PANELS, type=Path, metavar="FILE",
-                        help="default: configs/wandb_dashboard.yaml")  # fmt: skip
     parser.add_argument("--print", action="store_true", dest="printed",
                         help="print the specification as JSON and save nothing")  # fmt: skip
     options = parser.parse_args()
-    description = yaml.safe_load(options.panels.read_text(encoding="utf-8"))
+    description = yaml.safe_load(PANELS.read_text(encoding="utf-8"))
     view = dashboard.workspace(description, options.project, options.entity, options.group)
     if options.printed:
         print(json.dumps(dashboard.specification(view), indent=2))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+KEYS = {"group_by", "panels", "x_axis"}
 PANEL_KEYS = {"title", "type", "x", "y", "log_x"}
 MOST_LINES = 100
 """W&B draws the first ten lines of a panel unless told otherwise."""
@@ -41,6 +42,8 @@ def workspace(
         raise ValueError(
             "The dashboard needs the package wandb-workspaces: pip install 'snnbreg[dashboard]'"
         ) from error
+    if set(description) != KEYS:
+        raise ValueError(f"A dashboard has the keys {sorted(KEYS)}, not {sorted(description)}")
     panels = [_panel(panel, description["x_axis"]) for panel in description["panels"]]
     section = ws.Section(
         name=f"Sweep {group}" if group else "Sweeps",

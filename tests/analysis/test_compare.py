@@ -58,6 +58,18 @@ def test_missing_epochs_columns_and_summaries(make: Make) -> None:
     assert found.epochs == ("epochs", 3, 2)
     assert found.columns == ["firing_rate", "rate"]
     assert ("status", "completed", "missing") in found.summary
+    assert ("status", "missing", "completed") in compare(read_run(b), read_run(a)).summary
+    lines = str(found).splitlines()
+    assert lines[:5] == [
+        "The results differ.",
+        "The metrics agree in all common epochs and columns.",
+        "epochs: 3 | 2",
+        "Columns that only one has: firing_rate, rate",
+        "Summary:",
+    ]
+    assert "  status: completed | missing" in lines
+    (b / "metrics.csv").write_text("")
+    assert compare(read_run(a), read_run(b)).metrics == []
 
 
 def test_not_a_number_equals_itself_and_tolerance(make: Make) -> None:

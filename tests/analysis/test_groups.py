@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.analysis import group_runs, newest, read_runs, select
+from snnbreg.analysis import Group, Run, group_runs, newest, read_runs, select
 from snnbreg.analysis.groups import mean_and_deviation
 
 Make = Callable[..., Path]
@@ -28,7 +28,11 @@ def test_groups_differ_in_more_than_the_seed(make: Make, tmp_path: Path) -> None
     assert [[run.seed for run in g.runs] for g in groups] == [[0, 1, 2], [0, 1, 2], [0]]
     by_lam = group_runs(read_runs(tmp_path), by=["optim.lam"])
     assert [len(g.runs) for g in by_lam] == [3, 4]
-    assert len(select(read_runs(tmp_path), {"optim.lam": 1.0, "seed": 0})) == 2
+    runs = read_runs(tmp_path)
+    assert [run.path.name for run in select(runs, {"optim.lam": 1.0, "seed": 0})] == [
+        "run0004", "run0006",
+    ]  # fmt: skip
+    assert select(runs, {}) == runs
 
 
 def test_folds_are_repetitions_too(make: Make, tmp_path: Path) -> None:
@@ -63,6 +67,11 @@ def test_curves_average_over_the_runs_that_got_there(make: Make, tmp_path: Path)
     assert means == [4.0, 3.0, 1.0]
     assert deviations == pytest.approx([1.0, math.sqrt(2), 0.0])
     assert group.curve("unknown") == ([], [], [])
+    assert Group({}, (Run(tmp_path, {}, {"val_loss": [1.0]}, {}),)).curve("val_loss") == (
+        [],
+        [],
+        [],
+    )
 
 
 def test_of_repeated_runs_the_newest_that_ended_counts(make: Make, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from snnbreg.analysis import (
     Group,
+    Interval,
+    Measure,
     Run,
     group_runs,
     paired_difference,
@@ -192,6 +194,7 @@ def test_table_by_hand(make: Make, tmp_path: Path) -> None:
     group([1, 1, 1, 1], 1, optim__lam=None, optim__lr=2.0, accuracy=1.0)  # one pair only
     group([1, 0, 1, 1], 3, optim__lam=0.1)
     group([], optim__lam=0.2)
+    group([1, 0, 1, 1], 1, optim__lam=0.05)  # does not end the list
     group([1, 0, 1, 1], 1, optim__lam=0.3)
     runs = read_runs(tmp_path)
     table = paired_table(runs, "spoken_digits")
@@ -208,6 +211,38 @@ def test_table_by_hand(make: Make, tmp_path: Path) -> None:
     assert "settings" not in named
     assert "Folds share their speakers" in table.notes[-1]
     assert paired_table(runs, "shd").rows == []
+
+
+def test_table_is_complete_and_names_what_differs(make: Make, tmp_path: Path) -> None:
+    """All right beside all wrong, with two schedules and learning rates."""
+    right, wrong = answers([1, 1, 1, 1]), answers([0, 0, 0, 0])
+    for seed in (0, 1):
+        same = {"seed": seed, "dataset.fold": 0}
+        for schedule, accuracy in (("onecycle", 0.9), ("none", 0.8)):
+            make(same | {"optim.lam": None, "scheduler.name": schedule},
+                 predictions=right, summary={"best_val_acc": accuracy})  # fmt: skip
+        make(same | {"optim.lam": 0.1, "optim.lr": 1}, predictions=wrong)
+        make(same | {"optim.lam": 0.2, "optim.lr": 2}, predictions=right)
+        make(same | {"optim.lam": 0.3, "scheduler.name": "none"}, predictions=wrong)
+    table = paired_table(read_runs(tmp_path), "spoken_digits")
+    assert (table.name, table.title) == (
+        "paired_spoken_digits", "Sparse beside dense networks on the same samples of spoken_digits",
+    )  # fmt: skip
+    # the schedule of the sparse runs does not matter: all are held to the best dense ones
+    assert list(table.notes) == ["Compared with Adam, onecycle.", *pairs.NOTES, pairs.FOLDS]
+    figures = [("dense", "percent"), ("sparse", "percent"), ("difference", "points")]
+    assert [(column.name, column.unit) for column in table.columns] == [
+        ("λ", "number"), ("method", "text"), ("schedule", "text"), ("settings", "text"),
+        ("runs", "count"), ("density", "percent"),
+        *((f"{samples}, {name}", unit) for samples in ("test", "pooled") for name, unit in figures),
+    ]  # fmt: skip
+    none, all_lost = Interval(0.0, 0.0, 0.0), Interval(-1.0, -1.0, -1.0)
+    half = Measure(0.5, 0.0, 2)
+    assert sorted(table.rows) == [
+        [0.1, "AdaBreg", "onecycle", "lr 1", 2, half, *[1.0, 0.0, all_lost] * 2],
+        [0.2, "AdaBreg", "onecycle", "lr 2", 2, half, *[1.0, 1.0, none] * 2],
+        [0.3, "AdaBreg", "none", "", 2, half, *[1.0, 0.0, all_lost] * 2],
+    ]
 
 
 def test_predictions_are_opened_for_pairs_only(

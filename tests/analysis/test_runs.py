@@ -5,7 +5,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from snnbreg.analysis import read_run, read_runs
 
@@ -43,6 +45,10 @@ def test_runs_are_found_at_any_depth_and_nowhere_else(make: Make, tmp_path: Path
     (hydra / "config.yaml").write_text("seed: 1\n")
     (hydra / "metrics.csv").write_text("epoch\n")
     (tmp_path / "runs" / "config.yaml").write_text("a: 1\n")  # no run: nothing else beside it
+    for inner in ("checkpoints", "wandb"):
+        make({"seed": 3}).rename(first / inner)  # belongs to the run
+    (make({"seed": 4}) / "config.yaml").unlink()
+    (tmp_path / "runs" / "a" / "metrics.csv").unlink()  # a summary is enough
     found = [run.path for run in read_runs(tmp_path)]
     assert found == [second, deep / "d", first]
 
@@ -87,6 +93,22 @@ def test_unfinished_runs_are_runs(make: Make) -> None:
     assert losses[1] == math.inf
     (folder / "metrics.csv").write_text("")
     assert read_run(folder).history == {}
+
+
+def test_share_of_all_parameters_needs_all_its_figures(make: Make) -> None:
+    for name in ("nonzero", "density", "parameters"):
+        assert read_run(make(summary={name: None})).figure("all_density") is None
+
+
+def test_files_of_a_run_are_data_and_never_code(make: Make) -> None:
+    run = read_run(make(checkpoints=True))
+    assert set(run.checkpoint()) == {"epoch", "network", "optimizers"}
+    torch.save({"network": Path("a")}, run.path / "checkpoints" / "best.pt")  # a pickled object
+    with pytest.raises(ValueError, match=r"best\.pt is damaged"):
+        run.checkpoint()
+    np.savez(run.predictions_path, test_ids=np.array([None]))
+    with pytest.raises(ValueError, match=r"predictions\.npz is damaged"):
+        run.predictions()
 
 
 def test_what_is_not_there(tmp_path: Path, make: Make) -> None:

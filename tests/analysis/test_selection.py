@@ -105,6 +105,24 @@ def test_among_equal_lambdas_the_sparsest_then_the_smallest() -> None:
     assert chosen((0.0, 1.0, 0.1)) == 0.0  # but for want of another
 
 
+def test_the_larger_sweep_is_first_and_of_equal_ones_adabregs() -> None:
+    def order(*rows: dict[str, Any]) -> list[tuple[str, str]]:
+        found = sweeps([run(row) for row in rows], "d")
+        assert {sweep.dataset for sweep in found} == {"d"}
+        return [(sweep.optimizer, sweep.label) for sweep in found]
+
+    linbreg, adabreg = {"optim.name": "linbreg", "optim.lr": 1}, {"optim.lr": 2}
+    assert order(linbreg, adabreg) == order(adabreg, linbreg) == [("adabreg", ""), ("linbreg", "")]
+    seeds = [linbreg | {"seed": seed} for seed in (0, 1)]
+    assert order(adabreg, *seeds) == [("linbreg", ""), ("adabreg", "")]
+    lambdas = [adabreg | {"optim.lam": lam} for lam in (0.1, 0.2)]
+    assert order(*seeds, linbreg | {"seed": 2}, *lambdas) == [("adabreg", ""), ("linbreg", "")]
+    # only those of the same optimizer are told apart
+    assert order(linbreg, adabreg, adabreg | {"optim.lr": 3})[:2] == [
+        ("adabreg", "lr 2"), ("adabreg", "lr 3"),
+    ]  # fmt: skip
+
+
 # what makes dense runs the better baseline, most important first: (the better, the worse)
 CRITERIA: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"dataset.limit": 1}, {"dataset.limit": 2}),

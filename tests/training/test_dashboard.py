@@ -124,6 +124,11 @@ def test_a_panel_that_cannot_be_built(panel: dict[str, Any], message: str) -> No
         one(**panel)
 
 
+def test_a_description_that_lacks_a_key() -> None:
+    with pytest.raises(ValueError, match=r"has the keys .*'x_axis'\], not \['panels'\]"):
+        workspace({"panels": []}, "p")
+
+
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(ValueError, match=r"pip install 'snnbreg\[dashboard\]'"):
