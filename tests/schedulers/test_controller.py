@@ -205,7 +205,8 @@ def test_a_resumed_run_is_the_same_bit_for_bit(keep):
         ({"density": 0}, "density"), ({"density": 1.1}, "density"), ({"gain": 0}, "gain"),
         ({"warm_up": -0.1}, "warm_up"), ({"cool_down": 1.1}, "cool_down"),
         ({"lowest": 5.0, "highest": 5.0}, "lowest"), ({"keep": "p"}, "keep"),
-        ({"warm_up": 0.8, "cool_down": 0.2}, "cool_down"), ({"lowest": 0.0}, "lowest"), ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
+        ({"warm_up": 0.8, "cool_down": 0.2}, "cool_down"), ({"lowest": 0.0}, "lowest"),
+        ({"step": 1.0}, "step"), ({"pace": 0}, "pace"),
         ({"field": "lr"}, "target scheduler changes lam only"), ({"wish": 1}, "wish"),
     ],
 )  # fmt: skip
