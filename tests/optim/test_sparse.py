@@ -64,6 +64,12 @@ def test_a_density_outside_its_range_is_refused(value):
         sparsify_(dense(2, 2), value)
 
 
+@pytest.mark.parametrize("value", [0.5, 1.0])
+def test_a_regulariser_that_does_not_fit_the_shape_is_refused(value):
+    with pytest.raises(ValueError, match="'group_rows' needs a parameter of 2 dimensions"):
+        sparsify_(dense(5), value, regularizer="group_rows")
+
+
 def test_counts():
     net = torch.nn.Linear(3, 2)
     torch.nn.init.zeros_(net.bias)
