@@ -58,6 +58,16 @@ def test_the_generator_decides_and_parameters_are_written_in_place():
     assert not torch.equal(param, sparsify_(dense(20, 20), 0.5, generator(2)))
 
 
+def test_without_a_generator_the_global_one_decides():
+    torch.manual_seed(1)
+    assert torch.equal(sparsify_(dense(20, 20), 0.5), sparsify_(dense(20, 20), 0.5, generator(1)))
+
+
+@pytest.mark.parametrize("source", [None, torch.Generator()])
+def test_the_weights_may_be_elsewhere_than_the_generator(source):
+    assert sparsify_(torch.empty(4, 2, device="meta"), 0.5, source).device.type == "meta"
+
+
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.5, float("nan")])
 def test_a_density_outside_its_range_is_refused(value):
     with pytest.raises(ValueError, match=f"Invalid density: {value}"):
