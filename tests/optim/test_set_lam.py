@@ -39,7 +39,7 @@ def test_it_changes_the_groups_it_is_asked_to(keep, group, lams):
 
 def test_a_value_out_of_range_is_refused():
     optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))], lam=0.3)
-    with pytest.raises(ValueError, match="Invalid lam: -0.5"):
+    with pytest.raises(ValueError, match=r"Invalid lam: -0\.5"):
         optimizer.set_lam(-0.5)
     assert optimizer.param_groups[0]["lam"] == 0.3
 
