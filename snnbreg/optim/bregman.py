@@ -128,9 +128,9 @@ class BregmanOptimizer(RegularizedOptimizer):
     def nonzero_at(self, lam: float, group: int) -> int:
         """How many weights of a group ``set_lam(lam, group, keep="dual")`` would leave non-zero."""
         settings = self.param_groups[group]
-        rule = Rule.of({**settings, "lam": lam})
+        project = Rule.of(settings).functional.project
         duals = [self.dual(param) for param in settings["params"]]
-        return sum(int(torch.count_nonzero(v - rule.functional.project(v, lam))) for v in duals)
+        return sum(int(torch.count_nonzero(v - project(v, lam))) for v in duals)
 
     def _group_of(self, param: Tensor) -> dict[str, Any]:
         for group in self.param_groups:

@@ -8,7 +8,7 @@ import torch
 
 from snnbreg.optim import AdaBreg, LinBreg
 from snnbreg.optim.dual import FOLD_EVERY, _weights_in_few_launches
-from snnbreg.optim.regularizers import REGULARIZERS, prox
+from snnbreg.optim.regularizers import REGULARIZERS, prox, subgradient
 
 BREGMAN = pytest.mark.parametrize("kind", [AdaBreg, LinBreg])
 REGULARIZED = pytest.mark.parametrize("regularizer", REGULARIZERS)
@@ -198,6 +198,22 @@ def test_delta_changes_and_nothing_else(kind, regularizer, delta):
     torch.testing.assert_close(param.detach(), theta, atol=1e-13, rtol=0)
     expected = theta / delta + 3 * inside  # lam 0.6 instead of 0.2
     torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
+
+
+@BREGMAN
+def test_where_no_subgradient_is_known_zeros_start_afresh(kind):
+    """After a change of the regulariser, and of a constrained one after lam = 0."""
+    optimizer, param = moved(kind, dtype=torch.float64, delta=0.5)
+    theta = param.detach().clone()
+    optimizer.param_groups[0]["regularizer"] = "group_rows"
+    expected = theta / 0.5 + 0.2 * subgradient("group_rows", theta)
+    torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
+    optimizer, param = moved(kind, "l1_nonneg", torch.float64, delta=0.5)
+    theta = param.detach().clone()
+    for lam in (0.0, 0.3):
+        optimizer.set_lam(lam)
+        expected = theta / 0.5 + lam * theta.sign()
+        torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
 
 
 @BREGMAN

@@ -238,6 +238,16 @@ def test_adabreg_takes_over_from_adam():
     assert same(net.parameters(), twin.parameters())
 
 
+def test_a_loaded_state_moves_to_where_its_parameter_is():
+    net, closure = problem()
+    optimizer = AdaBreg(net.parameters())
+    steps(optimizer, closure, 1)
+    elsewhere = AdaBreg(net.to("meta").parameters())
+    elsewhere.load_state_dict(optimizer.state_dict())
+    for state in elsewhere.state.values():
+        assert {state[key].device.type for key in ("dual", "drift", "exp_avg")} == {"meta"}
+
+
 def test_keys_of_torchs_own_tools_are_no_options():
     param = torch.nn.Parameter(torch.ones(1))
     group = {"params": [param], "name": "first", "initial_lr": 0.1, "max_lr": 1.0, "min_lr": 0.0}

@@ -99,3 +99,6 @@ def test_unknown_name_lists_the_valid_ones():
 def test_group_regularizer_refuses_a_bias():
     with pytest.raises(ValueError, match=r"'group_rows' needs a parameter of 2 dimensions.*\(5,\)"):
         prox("group_rows", torch.zeros(5), 1.0)
+    for function in (subgradient, value):
+        with pytest.raises(ValueError, match="'group_rows' needs a parameter of 2 dimensions"):
+            function("group_rows", torch.zeros(5))

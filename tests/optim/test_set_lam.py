@@ -25,6 +25,25 @@ def test_the_dual_stays_and_the_weights_follow(method, steps, old, new):
     assert count == int((soft != 0).sum())
 
 
+@pytest.mark.parametrize("keep", ["dual", "weights"])
+@pytest.mark.parametrize(
+    ("group", "lams"), [(None, [0.7, 0.1, 0.7]), (0, [0.7, 0.1, 0.2]), (2, [0.3, 0.1, 0.7])]
+)
+def test_it_changes_the_groups_it_is_asked_to(keep, group, lams):
+    params = [torch.nn.Parameter(torch.ones(2)) for _ in range(3)]
+    settings = ({"lam": 0.3}, {"lam": 0.1, "regularizer": "none"}, {"lam": 0.2})
+    optimizer = LinBreg([{"params": [p], **s} for p, s in zip(params, settings, strict=True)])
+    optimizer.set_lam(0.7, group, keep)
+    assert [entry["lam"] for entry in optimizer.param_groups] == lams
+
+
+def test_a_value_out_of_range_is_refused():
+    optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))], lam=0.3)
+    with pytest.raises(ValueError, match=r"Invalid lam: -0\.5"):
+        optimizer.set_lam(-0.5)
+    assert optimizer.param_groups[0]["lam"] == 0.3
+
+
 def test_keep_is_checked():
     optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
     with pytest.raises(ValueError, match="Invalid keep: 'p'"):

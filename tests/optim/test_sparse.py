@@ -68,6 +68,16 @@ def test_the_generator_decides_and_parameters_are_written_in_place():
     assert not torch.equal(param, sparsify_(dense(20, 20), 0.5, generator(2)))
 
 
+def test_without_a_generator_the_global_one_decides():
+    torch.manual_seed(1)
+    assert torch.equal(sparsify_(dense(20, 20), 0.5), sparsify_(dense(20, 20), 0.5, generator(1)))
+
+
+@pytest.mark.parametrize("source", [None, torch.Generator()])
+def test_the_weights_may_be_elsewhere_than_the_generator(source):
+    assert sparsify_(torch.empty(4, 2, device="meta"), 0.5, source).device.type == "meta"
+
+
 @pytest.mark.parametrize("value", [0.0, -0.1, 1.5, float("nan")])
 def test_a_density_outside_its_range_is_refused(value):
     with pytest.raises(ValueError, match=f"Invalid density: {value}"):
@@ -116,6 +126,11 @@ def test_erdos_renyi_keeps_the_total_and_no_layer_is_overfull():
         assert all(0 < entry <= 1 for entry in densities)
         total = sum(entry * size for entry, size in zip(densities, sizes, strict=True))
         assert total == pytest.approx(step / 1000 * sum(sizes))
+
+
+def test_a_regulariser_that_does_not_fit_the_shape_is_refused():
+    with pytest.raises(ValueError, match="'group_rows' needs a parameter of 2 dimensions"):
+        sparsify_(dense(5), 0.5, regularizer="group_rows")
 
 
 def test_counts():

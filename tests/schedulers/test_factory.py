@@ -138,6 +138,14 @@ def test_plateau_halves_after_six_epochs_without_one_percent():
         scheduler.step_epoch()
 
 
+def test_plateau_leaves_the_learning_rate_while_the_loss_falls():
+    optimizer = adabreg()
+    scheduler = make_scheduler("plateau", optimizer, 50, 1, patience=0)
+    for loss, lr in ((1.0, 0.01), (0.9, 0.01), (0.8, 0.01), (0.9, 0.005), (0.7, 0.005)):
+        scheduler.step_epoch(loss)
+        assert lrs(optimizer) == [lr, 5 * lr]
+
+
 def test_plateau_of_an_accuracy_waits_for_it_to_rise():
     optimizer = torch.optim.SGD(parameters(1), lr=1e-8)
     scheduler = make_scheduler("plateau", optimizer, 50, 1, mode="max", patience=0)
@@ -168,12 +176,13 @@ def test_curves_by_hand(name, settings, values):
 
 
 def test_one_cycle_passes_its_settings_on():
-    """Up from 8/4 in one step of three, down to 8/4/10, along lines."""
+    """Up from 8/4 in one step, down to 8/4/10 in three, along lines."""
     optimizer = torch.optim.SGD(parameters(1), lr=8.0, momentum=0.5)
-    settings = {"pct_start": 0.5, "anneal": "linear", "div_factor": 4.0, "final_div_factor": 10.0}
+    settings = {"pct_start": 0.4, "anneal": "linear", "div_factor": 4.0, "final_div_factor": 10.0}
     limits = {"base_momentum": 0.6, "max_momentum": 0.8}
-    scheduler = make_scheduler("onecycle", optimizer, 4, 1, **settings, **limits)
-    for lr, momentum in ((2.0, 0.8), (8.0, 0.6), (4.1, 0.7), (0.2, 0.8), (0.2, 0.8)):
+    scheduler = make_scheduler("onecycle", optimizer, 5, 1, **settings, **limits)
+    expected = [(2.0, 0.8), (8.0, 0.6), (5.4, 2 / 3), (2.8, 2.2 / 3), (0.2, 0.8), (0.2, 0.8)]
+    for lr, momentum in expected:
         group = optimizer.param_groups[0]
         assert (group["lr"], group["momentum"]) == pytest.approx((lr, momentum))
         scheduler.step_epoch()
