@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def target_of(group: str, name: str) -> Target | None:
 
 def unknown_option(key: str, where: str, valid: list[str]) -> str:
     """Say that a key is no option ``where``, with the nearest valid name and all of them."""
-    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], valid, 1)
+    close = difflib.get_close_matches(re.split(r"[.=]", key)[-1], valid, 1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"{key} is no option {where}.{hint} Valid names: {', '.join(valid)}"
 

@@ -71,10 +71,10 @@ def test_a_penalty_in_the_config_makes_a_network_quieter(
     small: Callable[..., dict[str, Any]], train: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     rates = []
-    for weight in (0, 10):
+    for weight in (0, 100):
         config = small(
             "optim=adam",
-            "optim.lr=0.01",
+            "optim.lr=0.05",
             f"trainer.penalties=[{{name: spike_count, weight: {weight}}}]",
         )
         rates.append(train(config, RunFolder(tmp_path / str(weight)))["firing_rate"])
