@@ -216,6 +216,7 @@ def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
     """Loggers beside the files that every run writes."""
     if config["logger"]["name"] == "csv":
         return []
+    run.path.mkdir(parents=True, exist_ok=True)
     return [_target(config, "logger")(run.path, config, **_arguments(config, "logger"))]
 
 
