@@ -103,8 +103,7 @@ def resync(state: State, param: Tensor, rule: Rule) -> None:
     if rule.is_free:
         return
     changed = weights(state, rule).to(param.dtype) != param
-    if rule.functional.group_dims:
-        changed = changed.any(rule.functional.group_dims, keepdim=True)
+    changed = rule.functional.coupled(changed)
     _store(state, param, rule, torch.where(changed, rule.initial_dual(param), read(state)))
 
 

@@ -17,11 +17,13 @@ Networks (2021), equation (2.8), https://arxiv.org/abs/2105.04319
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Uniform = Callable[[Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Regularizer:
         project: ``(v, lam) -> P(v)``, the projection onto ``lam dJ(0)``.
         interval: for functionals of single entries, ``lam -> (low, high)`` with
             ``lam dJ(0) = [low, high]`` in every entry; ``None`` for groups.
-        group_dims: the dimensions that span a group; ``()`` if every entry stands alone.
+        coupled: ``changed -> affected``, both bool of the parameter's shape: the entries whose
+            dual variable cannot stay where some entries of theta were changed from outside.
+        draw: ``(shape, uniform) -> u`` for a random mask: ``uniform(shape)`` draws numbers in
+            [0, 1); what is kept or dropped together gets one number.
         ndim: the number of dimensions a parameter must have; ``None`` if any will do.
         constrains: whether a constraint remains when lam is 0.
     """
@@ -43,7 +48,8 @@ class Regularizer:
     subgradient: Callable[[Tensor], Tensor]
     project: Callable[[Tensor, float], Tensor]
     interval: Callable[[float], tuple[float, float]] | None = None
-    group_dims: tuple[int, ...] = ()
+    coupled: Callable[[Tensor], Tensor] = lambda changed: changed
+    draw: Callable[[Sequence[int], Uniform], Tensor] = lambda shape, uniform: uniform(shape)
     ndim: int | None = None
     constrains: bool = False
 
@@ -86,7 +92,13 @@ def _grouped(dims: tuple[int, ...], ndim: int) -> Regularizer:
         radius = lam * scale(v)
         return v * torch.where(norm <= radius, 1.0, radius / norm)
 
-    return Regularizer(value, subgradient, project, group_dims=dims, ndim=ndim)
+    def coupled(changed: Tensor) -> Tensor:
+        return changed.any(dims, keepdim=True).expand_as(changed)
+
+    def draw(shape: Sequence[int], uniform: Uniform) -> Tensor:
+        return uniform([1 if dim in dims else size for dim, size in enumerate(shape)])
+
+    return Regularizer(value, subgradient, project, coupled=coupled, draw=draw, ndim=ndim)
 
 
 REGULARIZERS: dict[str, Regularizer] = {

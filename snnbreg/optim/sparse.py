@@ -8,6 +8,7 @@ Nature Communications 9:2383.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -94,12 +95,12 @@ def sparsify_(
             does not fit the shape.
     """
     _check_density(density)
-    grouped = get_regularizer(regularizer, None if density == 1 else param.shape).group_dims
+    draw = get_regularizer(regularizer, None if density == 1 else param.shape).draw
     if density == 1:
         return param
-    shape = [1 if dim in grouped else size for dim, size in enumerate(param.shape)]
     device = param.device if generator is None else generator.device
-    keep = torch.rand(shape, generator=generator, device=device) < density
+    uniform = functools.partial(torch.rand, generator=generator, device=device)
+    keep = draw(param.shape, uniform) < density
     return param.mul_(keep.to(param)).div_(density**0.5)
 
 

@@ -9,6 +9,7 @@ from snnbreg.optim.regularizers import REGULARIZERS, get_regularizer, prox, subg
 
 SHAPES = {"group_kernels": (2, 3, 2, 2)}
 NAMES = list(REGULARIZERS)
+DIMS = {"group_rows": (1,), "group_columns": (0,), "group_kernels": (2, 3)}  # of one group
 
 
 def random(name: str, seed: int = 0) -> torch.Tensor:
@@ -45,10 +46,23 @@ def test_prox_of_a_group_is_the_grid_minimiser(name, shape, v):
     torch.testing.assert_close(found, expected, atol=0.011, rtol=0)
 
 
+def test_masks_and_couplings_are_two_things():
+    changed = torch.zeros(4, 3, dtype=torch.bool)
+    changed[1, 2] = True
+    shapes = {
+        "l1": ([[1, 2]], 12), "group_rows": ([[1, 0], [1, 1], [1, 2]], 4),
+        "group_columns": ([[0, 2], [1, 2], [2, 2], [3, 2]], 3),
+    }  # fmt: skip
+    for name, (affected, numbers) in shapes.items():
+        regularizer = REGULARIZERS[name]
+        assert regularizer.coupled(changed).nonzero().tolist() == affected
+        assert regularizer.draw((4, 3), torch.rand).numel() == numbers
+
+
 @pytest.mark.parametrize("name", ["group_rows", "group_columns", "group_kernels"])
 def test_group_prox_zeroes_whole_groups(name):
     v = random(name)
-    dims = REGULARIZERS[name].group_dims
+    dims = DIMS[name]
     norms = torch.linalg.vector_norm(v, dim=dims)
     lam = norms.median().item() / math.sqrt(math.prod(v.shape[d] for d in dims))
     remaining = (prox(name, v, lam) != 0).all(dims)
