@@ -6,7 +6,7 @@ Needs a CUDA device and Triton. Run ``pytest tests/kernels`` on the device first
 not check results. Forms:
 
     exact, tf32, bfloat16   engine=triton with the three precisions of its products
-    gather                  a Triton kernel that sums the spike history anew in each step, as the
+    gather                  a Triton kernel that sums the last K spikes in each step, as the
                             published code does (``baselines/gather.py``)
     reference               the readable form, ``snnbreg.functional``
 

@@ -76,7 +76,7 @@ def gather_forward(
     mask: tl.tensor,  # (B, N)
     out: tl.tensor,  # (T, B, N), written
     membrane: tl.tensor,  # (T, B, N), written
-    z: tl.tensor,  # (T, B, N), written
+    z_out: tl.tensor,  # (T, B, N), written: z
     steps: tl.tensor,
     batch: tl.tensor,
     ages: tl.tensor,
@@ -95,9 +95,9 @@ def gather_forward(
     while t < steps:
         place = t * stride + row
         z = weighted_sum(kernel, out + place, j, -stride, tl.minimum(ages, t), N, ROWS, BLOCK)
-        tl.store(z + place + j, z, mask=j < N)
+        tl.store(z_out + place + j, z, mask=j < N)
         tl.debug_barrier()
-        recurrent = product(transposed, z + place, j, N, ROWS, BLOCK) * mask_row
+        recurrent = product(transposed, z_out + place, j, N, ROWS, BLOCK) * mask_row
         h = tl.load(current + place + j, mask=j < N, other=0.0) + recurrent + v * NEURON.leak
         fired = h >= NEURON.threshold
         v = reset_membrane(h, fired, NEURON)

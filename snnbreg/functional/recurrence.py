@@ -142,7 +142,10 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _add_weighted(values: Tensor, kernel: Tensor, target: Tensor) -> None:
-    """Add values (B, N) times kernel[k] to target[k], (B, N), for all k that both have."""
+    """Add the values (B, N), weighted by kernel[k], to target[k], (B, N), for all k of both.
+
+    kernel[k] is one weight per neuron, (1, N), or a matrix (N, N), (from, to).
+    """
     target = target[: len(kernel)]
     kernel = kernel[: len(target)]
     if kernel.shape[1] == 1:

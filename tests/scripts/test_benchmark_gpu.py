@@ -51,7 +51,7 @@ def test_the_gathering_baseline_equals_the_reference(case):
     T, B, N, sigma = case
     options = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float64}
     leaves = [
-        0.9 * torch.rand(T, B, N, **options),
+        1.5 * torch.rand(T, B, N, **options),
         2 * torch.randn(N, N, **options) / N**0.5,
         8 * torch.rand(N, **options),
         1 + sigma * torch.rand(N, **options),
