@@ -47,9 +47,9 @@ class Layout(NamedTuple):
     def settings(self, matrix: Tensor) -> dict[str, Any]:
         """The kernels' constants that depend on sizes; ``matrix`` is W as the kernel reads it."""
         split = self.precision in ("tf32x3", "ieee")  # then W is kept in registers
-        room = 64 * 64 * 4 if split else on_chip(matrix.device)
+        limit = 64 * 64 * 4 if split else on_chip(matrix.device)
         return {
-            "RESIDENT": matrix.numel() * matrix.element_size() <= room,
+            "RESIDENT": matrix.numel() * matrix.element_size() <= limit,
             "ROWS": self.rows,
             "LANES": LANES,
             "BLOCK": min(self.rows, 32 if self.rows <= 256 else 16),
