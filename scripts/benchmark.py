@@ -7,8 +7,8 @@ batch size, every form in its own process, one after the other:
 
     engine     what the layers use, ``snnbreg.kernels``
     reference  the readable form, ``snnbreg.functional``
-    filtered   autograd over a window of the last spikes, one product with W per step
-    literal    autograd over the published buffer: W times every slot, in each step
+    window     autograd over a window of the last spikes, one product with W per step
+    published  autograd over the published buffer, W times every age in each step
 
 ``floor`` is the time of the layer's matrix products alone, by torch, in the same process: W z
 forward and W' dI backward in each step, and one product for the gradient of W. Times are the best
@@ -33,10 +33,12 @@ import torch
 from torch import Tensor
 
 from snnbreg import functional
-from snnbreg.functional import delay_kernel, lif_step
 from snnbreg.kernels import get_engine
 
-FORMS = ("engine", "reference", "filtered", "literal")
+sys.path.insert(0, str(Path(__file__).parent))
+from baselines.autograd import published_buffer, window_of_spikes
+
+FORMS = ("engine", "reference", "window", "published")
 LAYER = {"T": 250, "B": 32, "N": 256, "sigma": 10.0, "delay": 12.0, "drive": 0.7}
 """Steps, batch, neurons, spread, scale of the half-normal delays, largest input current."""
 SCALING: dict[str, tuple[float, ...]] = {
@@ -48,40 +50,6 @@ SCALING: dict[str, tuple[float, ...]] = {
     "drive": (0.0, 0.6, 0.8, 3.0),
 }
 Step = Callable[[], Tensor]
-
-
-def literal(
-    current: Tensor, weight: Tensor, delay: Tensor, half_width: Tensor, length: int
-) -> Tensor:
-    """The published algorithm: each spike times W, for all slots of a buffer of future currents."""
-    ages = torch.arange(length, dtype=delay.dtype, device=delay.device)
-    distance = (ages - 1 - delay[:, None]).abs()
-    kernel = torch.relu(half_width[:, None] - distance) / half_width[:, None] ** 2
-    buffer = current.new_zeros(*current.shape[1:], length)
-    v = torch.zeros_like(current[0])
-    trace = []
-    for current_t in current.unbind():
-        spikes, v = lif_step(current_t + buffer[:, :, 0], v)
-        sent = weight @ (spikes[:, :, None] * kernel)
-        rest = torch.nn.functional.pad(buffer[:, :, 1:], (0, 1))
-        buffer = rest + torch.nn.functional.pad(sent[:, :, 1:], (0, 1))
-        trace.append(spikes)
-    return torch.stack(trace)
-
-
-def filtered(
-    current: Tensor, weight: Tensor, delay: Tensor, half_width: Tensor, length: int
-) -> Tensor:
-    """Filter the senders' last spikes, then one product with W."""
-    kernel = delay_kernel(delay, half_width, length).flip(0).unsqueeze(1)
-    window = current.new_zeros(length, *current.shape[1:])
-    v = torch.zeros_like(current[0])
-    trace = []
-    for current_t in current.unbind():
-        spikes, v = lif_step(current_t + (kernel * window).sum(0) @ weight.T, v)
-        window = torch.cat([window[1:], spikes[None]])
-        trace.append(spikes)
-    return torch.stack(trace)
 
 
 def problem(layer: dict[str, Any], device: str) -> list[Tensor]:
@@ -103,11 +71,11 @@ def make_form(form: str, engine: str, device: str) -> Callable[..., Tensor]:
     if form in ("engine", "reference"):
         chosen = get_engine(engine if form == "engine" else "reference", device)
         return chosen.delayed_recurrence
-    written_out = {"literal": literal, "filtered": filtered}[form]
+    baseline = {"published": published_buffer, "window": window_of_spikes}[form]
 
     def run(current: Tensor, weight: Tensor, delay: Tensor, half_width: Tensor) -> Tensor:
         reach = functional.kernel_length(delay, half_width, len(current))
-        return written_out(current, weight, delay, half_width, max(reach, 1) + 1)
+        return baseline(current, weight, delay, half_width, max(reach, 1) + 1)
 
     return run
 

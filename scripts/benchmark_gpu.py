@@ -6,8 +6,8 @@ Needs a CUDA device and Triton. Run ``pytest tests/kernels`` on the device first
 not check results. Forms:
 
     exact, tf32, bfloat16   engine=triton with the three precisions of its products
-    gather                  a Triton kernel that sums the spike history anew in each step, as the
-                            published code does (``snnbreg.kernels.gpu_gather``)
+    gather                  a Triton kernel that sums the last K spikes in each step, as the
+                            published code does (``baselines/gather.py``)
     reference               the readable form, ``snnbreg.functional``
 
 Times are medians, in milliseconds, compilation left out.
@@ -52,12 +52,14 @@ Row = dict[str, Any]
 @contextmanager
 def form(name: str) -> Iterator[Any]:
     """The engine that stands for a form, and its precision while the block runs."""
-    from snnbreg.kernels import gpu, gpu_gather
+    from baselines import gather
+
+    from snnbreg.kernels import gpu
 
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(PRECISIONS.get(name, "highest"))
-    gather = SimpleNamespace(delayed_recurrence=gpu_gather.delayed_recurrence, lif=gpu.lif)
-    engine = {"gather": gather, "reference": functional}.get(name, gpu)
+    gathering = SimpleNamespace(delayed_recurrence=gather.delayed_recurrence, lif=gpu.lif)
+    engine = {"gather": gathering, "reference": functional}.get(name, gpu)
     try:
         with patch("snnbreg.models.delayed.get_engine", lambda name, device: engine):
             yield engine

@@ -1,7 +1,7 @@
 """The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed recurrence.
 
-Needs torch alone. ``delayed_recurrence`` and ``lif`` are what an engine of ``snnbreg.kernels``
-implements anew; here they are in their readable form, the reference.
+Needs only torch. ``delayed_recurrence`` and ``lif`` here are the reference: short and readable. The
+engines of ``snnbreg.kernels`` compute the same functions faster.
 """
 
 from .delay import delay_kernel, half_width, kernel_length

@@ -1,13 +1,13 @@
 """The delay kernel: a triangle over the age of a spike.
 
-A spike of sender j that is k steps old counts in its receivers with
+A spike of sender j that is k steps old acts on its receivers with the weight
 
     h_j(k) = max(0, s_j - |k - (1 + d_j)|) / s_j^2,   k = 1, 2, ...
 
 d_j is the delay in steps (d = 0 is the ordinary recurrence of one step), s_j >= 1 the half-width
 in steps. At s = 1 and an integer delay the kernel is exactly 1 at k = 1 + d and 0 elsewhere.
-A spike never acts on its own step (k = 0), so a wide triangle near d = 0 is cut: at s = 11 its
-sum is 0.545 at d = 0, 0.77 at d = 3, and 1 from d = 10 on.
+A spike never acts in its own step (k = 0), so a wide triangle near d = 0 is truncated: at s = 11
+the sum of its weights is 0.545 at d = 0, 0.77 at d = 3, and 1 from d = 10 on.
 
 Reference: Queant et al. 2025, "DelRec", arXiv 2509.24852, section 3, and its public code.
 """
@@ -21,14 +21,14 @@ from torch import Tensor
 
 
 def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
-    """Half-width of the kernel from the annealed sigma and the learned spread p.
+    """Half-width s of the kernel from the annealed sigma and the learned spread p.
 
-    s = 1 + sigma without, s_j = 1 + 2 sigma sigmoid(p_j) with a learned spread; both give
+    s = 1 + sigma without a learned spread, s_j = 1 + 2 sigma sigmoid(p_j) with one, which is
     1 + sigma at p = 0.
 
     Args:
-        sigma: spread in steps, >= 0, the same for all neurons; annealed by the trainer.
-        spread: p, (N,), or None where it is not learned.
+        sigma: in steps, >= 0, the same for all neurons; decreases during training.
+        spread: p, (N,), no unit; None if the spread is not learned.
 
     Returns:
         s in steps, a scalar tensor or (N,).
@@ -43,10 +43,10 @@ def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
 
 
 def delay_kernel(delay: Tensor, half_width: Tensor, length: int) -> Tensor:
-    """The weights h(k) of a spike by its age, k = 1 .. ``length``.
+    """The weights h(k) of a spike of age k = 1 .. ``length`` steps.
 
-    Differentiable in both arguments; where the triangle ends or peaks exactly on a step, that
-    step passes no gradient to the delay, and where it ends none to the half-width either.
+    Differentiable in both tensors. At an age exactly at the peak or at an end of the triangle the
+    gradient of the delay is 0; at an end the gradient of the half-width is 0 too.
 
     Args:
         delay: d in steps, (N,) per sender or (N, N) per receiver and sender.
@@ -66,14 +66,14 @@ def delay_kernel(delay: Tensor, half_width: Tensor, length: int) -> Tensor:
 
 
 def kernel_length(delay: Tensor, half_width: Tensor, steps: int) -> int:
-    """How many ages k = 1 .. K a kernel needs: h(k) = 0 from k = 1 + d + s on.
+    """Number K of ages that a kernel needs: h(k) = 0 for k >= 1 + d + s.
 
-    Reads the largest d + s from the device, the one value a layer has to know before its loop.
+    Copies the largest d + s from the device to the CPU, and so waits for the device.
 
     Args:
         delay: d in steps, (N,) or (N, N).
         half_width: s in steps, a scalar tensor or (N,).
-        steps: T; no age above T - 1 can occur.
+        steps: T, number of time steps; the oldest spike has the age T - 1.
 
     Returns:
         K, between 0 and T - 1.

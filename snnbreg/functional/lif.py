@@ -26,22 +26,22 @@ from torch import Tensor
 from .surrogates import SURROGATES, Surrogate, spike
 
 RESETS = ("soft", "hard")
-"""What happens to the membrane of a neuron that fired."""
+"""Ways to reset the membrane of a neuron that fired."""
 
 
 class LIFParameters(NamedTuple):
-    """What one population of LIF neurons shares; ``lif_parameters`` builds and checks it."""
+    """Parameters shared by the LIF neurons of a layer; ``lif_parameters`` checks them."""
 
     leak: float = 0.5
-    """Share of the membrane that is kept per step, 1 - 1/tau."""
+    """Fraction of the membrane that remains after a step, 1 - 1/tau."""
     threshold: float = 1.0
     """A neuron fires when its membrane reaches it."""
     reset: str = "soft"
     """``"soft"`` subtracts the threshold, ``"hard"`` sets the membrane to zero."""
     detach_reset: bool = False
-    """Whether the reset passes no gradient to the spike."""
+    """Whether the gradient through the reset is cut at the spike."""
     surrogate: Surrogate = "triangle"
-    """Stands in for the derivative of the spike, see ``surrogates.spike``."""
+    """Replaces the derivative of the spike in the backward pass, see ``surrogates.spike``."""
     alpha: float = 5.0
     """Steepness of the ``"atan"`` surrogate."""
 
@@ -63,7 +63,7 @@ def lif_parameters(
         tau: membrane time constant in steps, >= 1.
         threshold: > 0.
         reset: ``"soft"`` or ``"hard"``.
-        detach_reset: whether the reset passes no gradient to the spike.
+        detach_reset: whether the gradient through the reset is cut at the spike.
         surrogate: ``"triangle"``, ``"atan"``, or a function (see ``surrogates.spike``).
         alpha: steepness of ``"atan"``, > 0.
 
@@ -90,44 +90,45 @@ def lif_parameters(
     return LIFParameters(1.0 - 1.0 / tau, threshold, reset, detach_reset, surrogate, alpha)
 
 
-def charge(v: Tensor, current: Tensor, lif: LIFParameters) -> Tensor:
-    """Membrane before the spike, H = leak V + I; all of one shape."""
-    return torch.add(current, v, alpha=lif.leak)
+def charge(v: Tensor, current: Tensor, neuron: LIFParameters) -> Tensor:
+    """Membrane before the spike, H = leak V + I; one shape."""
+    return torch.add(current, v, alpha=neuron.leak)
 
 
-def discharge(h: Tensor, spikes: Tensor, lif: LIFParameters) -> Tensor:
-    """Membrane after the spike: H - threshold S (soft) or (1 - S) H (hard); all of one shape."""
-    spikes = spikes.detach() if lif.detach_reset else spikes
-    if lif.reset == "soft":
-        return torch.sub(h, spikes, alpha=lif.threshold)
+def reset_membrane(h: Tensor, spikes: Tensor, neuron: LIFParameters) -> Tensor:
+    """Membrane after the reset, V = H - threshold S (soft) or (1 - S) H (hard); one shape."""
+    spikes = spikes.detach() if neuron.detach_reset else spikes
+    if neuron.reset == "soft":
+        return torch.sub(h, spikes, alpha=neuron.threshold)
     return (1.0 - spikes) * h
 
 
-def discharge_slope(h: Tensor, spikes: Tensor, slope: Tensor, lif: LIFParameters) -> Tensor:
-    """Derivative dV/dH of ``discharge``, the way through the spike included unless detached.
+def reset_slope(h: Tensor, spikes: Tensor, slope: Tensor, neuron: LIFParameters) -> Tensor:
+    """Derivative dV/dH of ``reset_membrane``, including the path through S unless it is detached.
 
     Args:
         h: membranes before the spike, any shape.
-        spikes: the spikes they made, same shape.
+        spikes: their spikes S, same shape.
         slope: dS/dH by the surrogate, same shape.
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
-        1 - threshold dS/dH (soft) or (1 - S) - H dS/dH (hard), same shape.
+        1 - threshold dS/dH (soft) or (1 - S) - H dS/dH (hard), same shape; detached, the first
+        term alone.
     """
-    kept = torch.ones_like(h) if lif.reset == "soft" else 1.0 - spikes
-    if lif.detach_reset:
-        return kept
-    return kept - (lif.threshold * slope if lif.reset == "soft" else h * slope)
+    direct = torch.ones_like(h) if neuron.reset == "soft" else 1.0 - spikes
+    if neuron.detach_reset:
+        return direct
+    return direct - (neuron.threshold * slope if neuron.reset == "soft" else h * slope)
 
 
-def lif_step(current: Tensor, v: Tensor, lif: LIFParameters = DEFAULTS) -> tuple[Tensor, Tensor]:
+def lif_step(current: Tensor, v: Tensor, neuron: LIFParameters = DEFAULTS) -> tuple[Tensor, Tensor]:
     """One step of LIF neurons: charge, spike, reset.
 
     Args:
         current: input I[t], (B, N).
         v: membranes V[t-1] after the last reset, (B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes S[t] and membranes V[t] after the reset, both (B, N).
@@ -136,17 +137,17 @@ def lif_step(current: Tensor, v: Tensor, lif: LIFParameters = DEFAULTS) -> tuple
         >>> lif_step(torch.tensor([0.75, 0.75]), torch.tensor([0.25, 0.5]))
         (tensor([0., 1.]), tensor([0.8750, 0.0000]))
     """
-    h = charge(v, current, lif)
-    spikes = spike(h - lif.threshold, lif.surrogate, lif.alpha)
-    return spikes, discharge(h, spikes, lif)
+    h = charge(v, current, neuron)
+    spikes = spike(h - neuron.threshold, neuron.surrogate, neuron.alpha)
+    return spikes, reset_membrane(h, spikes, neuron)
 
 
-def lif(current: Tensor, lif: LIFParameters = DEFAULTS) -> Tensor:
-    """LIF neurons over time, without recurrence, from membranes at zero.
+def lif(current: Tensor, neuron: LIFParameters = DEFAULTS) -> Tensor:
+    """LIF neurons over time, without recurrence; the membranes start at zero.
 
     Args:
         current: input, (T, B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -160,21 +161,21 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULTS) -> Tensor:
     """
     check_current(current)
     v = torch.zeros_like(current[0])
-    trace = []
+    steps = []
     for current_t in current.unbind():
-        spikes, v = lif_step(current_t, v, lif)
-        trace.append(spikes)
-    return torch.stack(trace)
+        spikes, v = lif_step(current_t, v, neuron)
+        steps.append(spikes)
+    return torch.stack(steps)
 
 
 def leaky_integrator(current: Tensor, leak: float = 0.5) -> Tensor:
     """Membranes of neurons that never fire: V[t] = leak V[t-1] + I[t].
 
-    The readout of DelRec's SHD network, there a LIF neuron with threshold 1e8.
+    The readout of DelRec's SHD network, which is written there as LIF neurons of threshold 1e8.
 
     Args:
         current: input, (T, B, K).
-        leak: share of the membrane that is kept per step, 1 - 1/tau.
+        leak: fraction of the membrane that remains after a step, 1 - 1/tau.
 
     Returns:
         Membranes, (T, B, K).
@@ -188,23 +189,23 @@ def leaky_integrator(current: Tensor, leak: float = 0.5) -> Tensor:
     """
     check_current(current)
     v = torch.zeros_like(current[0])
-    trace = []
+    steps = []
     for current_t in current.unbind():
         v = torch.add(current_t, v, alpha=leak)
-        trace.append(v)
-    return torch.stack(trace)
+        steps.append(v)
+    return torch.stack(steps)
 
 
 def check_current(current: Tensor, neurons: int | None = None, what: str = "current") -> None:
-    """Refuse a tensor that is not time-major, floating and as wide as the layer.
+    """Check that a tensor is a floating-point (T, B, N) tensor with T >= 1.
 
     Args:
-        current: to be checked, (T, B, N) with T >= 1.
-        neurons: N, or None where any number is right.
-        what: name of the tensor, for the message.
+        current: the tensor, (T, B, N).
+        neurons: N, or None if any N is allowed.
+        what: name of the tensor in the message.
 
     Raises:
-        ValueError: naming the shape or type found and the one expected.
+        ValueError: if it is not; the message names the shape or type found and expected.
     """
     width = "N" if neurons is None else neurons
     if current.ndim != 3 or len(current) < 1 or neurons not in (None, current.shape[2]):

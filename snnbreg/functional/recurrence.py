@@ -1,18 +1,18 @@
-"""A recurrent LIF layer with delays, over time: the readable form that fast engines must equal.
+"""A recurrent LIF layer with delays over time: the reference with which engines are compared.
 
 Legend: T time steps, B batch, N neurons, K ages (delay kernel h, k = 1 .. K).
 
-    z_j[t] = sum_k h_j(k) S_j[t-k]           the senders' spike history, filtered
+    z_j[t] = sum_k h_j(k) S_j[t-k]           delayed spikes of sender j
     R[t]   = W z[t]                          recurrent current; W: row = receiver
-    S[t]   = LIF(I[t] + M R[t])              M: dropout mask, one per sample, held for all T
+    S[t]   = LIF(I[t] + M R[t])              M: dropout mask, one per sample, the same for all t
 
-Filtering first costs N^2 + N K products per step and sample; the published code multiplies every
-slot of its buffer by W, N^2 K, with the same result. Delays per synapse cannot be filtered per
-sender: then R_i[t] = sum_k sum_j (W_ij h_ij(k)) S_j[t-k], a matrix for every age.
+This costs N^2 + N K products per step and sample. The published code multiplies W with every age
+of its buffer, N^2 K products, with the same result. With one delay per synapse there is no z:
+R_i[t] = sum_k sum_j (W_ij h_ij(k)) S_j[t-k], with one matrix per age k.
 
-Either way a spike is *delivered* into the coming K steps of one buffer (T, B, N), so that each
-step only reads its own row. The backward pass is the mirror image: from the last step to the
-first, a step's gradient is delivered into the K steps before it. Nothing K long is kept.
+In both cases the spikes of step t are added, with the weights h(k), to the steps t+1 .. t+K of one
+buffer (T, B, N). The backward pass goes from the last step to the first and adds the gradient of
+step t to the steps t-K .. t-1. No tensor has both a K and a T axis.
 
 Reference: Queant et al. 2025, "DelRec", arXiv 2509.24852, section 3, and its public code.
 """
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .delay import delay_kernel, kernel_length
-from .lif import DEFAULTS, LIFParameters, charge, check_current, discharge, discharge_slope
+from .lif import DEFAULTS, LIFParameters, charge, check_current, reset_membrane, reset_slope
 from .surrogates import spike, surrogate_slope
 
 
@@ -36,20 +36,20 @@ def delayed_recurrence(
     delay: Tensor,
     half_width: Tensor,
     mask: Tensor | None = None,
-    lif: LIFParameters = DEFAULTS,
+    neuron: LIFParameters = DEFAULTS,
 ) -> Tensor:
-    """Spikes of a recurrent LIF layer whose recurrent spikes arrive late.
+    """Spikes of a recurrent LIF layer whose recurrent connections have delays.
 
     Differentiable once in ``current``, ``weight``, ``delay`` and ``half_width``.
 
     Args:
         current: feed-forward input I, (T, B, N).
         weight: W, (N, N), row = receiver, column = sender.
-        delay: d in steps, (N,) per sender (axonal) or (N, N) as ``weight`` (synaptic); zero is
-            the ordinary recurrence of one step. Part of a kernel before k = 1 is lost.
+        delay: d in steps, (N,) per sender (axonal) or (N, N) as ``weight`` (synaptic); d = 0 is
+            the usual recurrence from one step to the next. h(k) at k < 1 has no effect.
         half_width: s >= 1 in steps, a scalar tensor or (N,) per sender.
-        mask: factors on the recurrent current, (B, N), held over all T (dropout), or None.
-        lif: the neurons' parameters.
+        mask: factors on the recurrent current (dropout), (B, N), the same for all t, or None.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -59,7 +59,7 @@ def delayed_recurrence(
             finite in ``delay``, ``half_width`` or ``weight``.
 
     Example:
-        One neuron excites itself with a delay of 2, so its spike comes back 3 steps later.
+        One neuron excites itself with a delay of 2: its spike acts on it 3 steps later.
 
         >>> current = torch.zeros(8, 1, 1)
         >>> current[0] = 1.0
@@ -72,15 +72,15 @@ def delayed_recurrence(
     check_recurrence(current, weight, delay, half_width, mask)
     kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
     if delay.ndim == 2:
-        return _Recurrence.apply(current, None, weight * kernel, mask, lif)
-    return _Recurrence.apply(current, weight, kernel.unsqueeze(1), mask, lif)
+        return _Recurrence.apply(current, None, weight * kernel, mask, neuron)
+    return _Recurrence.apply(current, weight, kernel.unsqueeze(1), mask, neuron)
 
 
 class _Recurrence(torch.autograd.Function):
-    """The loop over time, with a backward pass that keeps four (T, B, N) tensors and no more.
+    """The loop over time and its backward pass, for which three (T, B, N) tensors are saved.
 
-    ``kernel`` is (K, 1, N) per sender, or (K, N, N) = (age, receiver, sender) with the weights
-    already inside; then ``weight`` is None.
+    ``kernel`` is h, (K, 1, N), with axonal delays; with synaptic delays it is W h, (K, N, N) =
+    (age, receiver, sender), and ``weight`` is None.
     """
 
     @staticmethod
@@ -90,57 +90,62 @@ class _Recurrence(torch.autograd.Function):
         weight: Tensor | None,
         kernel: Tensor,
         mask: Tensor | None,
-        lif: LIFParameters,
+        neuron: LIFParameters,
     ) -> Tensor:
-        arriving = current.new_zeros(current.shape)  # z (axonal) or R (synaptic)
+        delayed = current.new_zeros(current.shape)  # z (axonal) or R (synaptic)
         membrane = current.new_empty(current.shape)  # H
         spikes = current.new_empty(current.shape)  # S
         v = current.new_zeros(current.shape[1:])
-        onward = kernel if weight is not None else kernel.transpose(1, 2)
+        to_receivers = kernel if weight is not None else kernel.transpose(1, 2)
         for t in range(len(current)):
-            recurrent = arriving[t] if weight is None else arriving[t] @ weight.T
+            recurrent = delayed[t] if weight is None else delayed[t] @ weight.T
             if mask is not None:
                 recurrent = recurrent * mask
-            h = charge(v, current[t] + recurrent, lif)
-            s = spike(h - lif.threshold, lif.surrogate)
-            v = discharge(h, s, lif)
-            _deliver(s, onward, arriving[t + 1 :])
+            h = charge(v, current[t] + recurrent, neuron)
+            s = spike(h - neuron.threshold, neuron.surrogate)
+            v = reset_membrane(h, s, neuron)
+            _add_weighted(s, to_receivers, delayed[t + 1 :])
             membrane[t], spikes[t] = h, s
-        ctx.save_for_backward(
-            weight, kernel, mask, membrane, spikes, None if weight is None else arriving
-        )
-        ctx.lif = lif
+        z = None if weight is None else delayed
+        ctx.save_for_backward(weight, kernel, mask, membrane, spikes, z)
+        ctx.neuron = neuron
         return spikes
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, kernel, mask, membrane, spikes, filtered = ctx.saved_tensors
-        lif = ctx.lif
-        slope = surrogate_slope(membrane - lif.threshold, lif.surrogate, lif.alpha)
-        carry = lif.leak * discharge_slope(membrane, spikes, slope, lif)  # dH[t+1]/dH[t]
-        arriving = grad.clone(memory_format=torch.contiguous_format)  # dS
-        current = torch.empty_like(membrane)  # dI = dH
-        sent = torch.empty_like(membrane)  # dz (axonal) or dR (synaptic)
-        later = torch.zeros_like(membrane[0])
-        backward = kernel.flip(0)
+        weight, kernel, mask, membrane, spikes, z = ctx.saved_tensors
+        neuron = ctx.neuron
+        slope = surrogate_slope(membrane - neuron.threshold, neuron.surrogate, neuron.alpha)
+        next_slope = neuron.leak * reset_slope(membrane, spikes, slope, neuron)  # dH[t+1]/dH[t]
+        grad_spikes = grad.clone(memory_format=torch.contiguous_format)  # dS
+        grad_current = torch.empty_like(membrane)  # dI = dH
+        grad_delayed = torch.empty_like(membrane)  # dz (axonal) or dR (synaptic)
+        grad_h = torch.zeros_like(membrane[0])
+        oldest_first = kernel.flip(0)
         for t in reversed(range(len(membrane))):
-            later = torch.addcmul(arriving[t] * slope[t], later, carry[t], out=current[t])
-            recurrent = later if mask is None else later * mask
-            sent[t] = recurrent if weight is None else recurrent @ weight
+            grad_h = torch.addcmul(
+                grad_spikes[t] * slope[t], grad_h, next_slope[t], out=grad_current[t]
+            )
+            grad_recurrent = grad_h if mask is None else grad_h * mask
+            grad_delayed[t] = grad_recurrent if weight is None else grad_recurrent @ weight
             ages = min(len(kernel), t)
-            _deliver(sent[t], backward[len(kernel) - ages :], arriving[t - ages : t])
+            to_senders = oldest_first[len(kernel) - ages :]
+            _add_weighted(grad_delayed[t], to_senders, grad_spikes[t - ages : t])
         grad_weight = grad_kernel = None
         if ctx.needs_input_grad[1]:
-            recurrent = current if mask is None else current * mask
-            grad_weight = recurrent.flatten(0, 1).T @ filtered.flatten(0, 1)
+            grad_recurrent = grad_current if mask is None else grad_current * mask
+            grad_weight = grad_recurrent.flatten(0, 1).T @ z.flatten(0, 1)
         if ctx.needs_input_grad[2]:
-            grad_kernel = _correlate(sent, spikes, kernel)
-        return current, grad_weight, grad_kernel, None, None
+            grad_kernel = _kernel_gradient(grad_delayed, spikes, kernel)
+        return grad_current, grad_weight, grad_kernel, None, None
 
 
-def _deliver(values: Tensor, kernel: Tensor, target: Tensor) -> None:
-    """Add values (B, N), weighted by each row of the kernel, to the rows of target (.., B, N)."""
+def _add_weighted(values: Tensor, kernel: Tensor, target: Tensor) -> None:
+    """Add the values (B, N), weighted by kernel[k], to target[k], (B, N), for all k of both.
+
+    kernel[k] is one weight per neuron, (1, N), or a matrix (N, N), (from, to).
+    """
     target = target[: len(kernel)]
     kernel = kernel[: len(target)]
     if kernel.shape[1] == 1:
@@ -149,11 +154,11 @@ def _deliver(values: Tensor, kernel: Tensor, target: Tensor) -> None:
         target.baddbmm_(values.expand(len(kernel), *values.shape), kernel)
 
 
-def _correlate(sent: Tensor, spikes: Tensor, kernel: Tensor) -> Tensor:
-    """Gradient of the kernel: for each age k, the sum over t and b of sent[t + k] spikes[t]."""
+def _kernel_gradient(grad_delayed: Tensor, spikes: Tensor, kernel: Tensor) -> Tensor:
+    """For each age k, the sum over t and b of grad_delayed[t + k] spikes[t]."""
     grad = torch.empty_like(kernel)
     for k in range(1, len(kernel) + 1):
-        late, early = sent[k:], spikes[:-k]
+        late, early = grad_delayed[k:], spikes[:-k]
         if kernel.shape[1] == 1:
             grad[k - 1, 0] = (late * early).sum((0, 1))
         else:
@@ -169,7 +174,7 @@ def check_recurrence(
     mask: Tensor | None,
     finite: bool = True,
 ) -> None:
-    """Refuse arguments of ``delayed_recurrence`` that cannot be right, for every engine alike.
+    """Check the arguments of ``delayed_recurrence``; every engine calls this.
 
     Args:
         current: (T, B, N).
@@ -177,11 +182,11 @@ def check_recurrence(
         delay: (N,) or (N, N).
         half_width: scalar or (N,).
         mask: (B, N) or None.
-        finite: whether to look for NaN and infinite values too, which reads one value from the
-            device and so waits for it.
+        finite: whether to look for NaN and infinite values too, which waits for the device.
 
     Raises:
-        ValueError: naming what was found and what was expected.
+        ValueError: for shapes or types that do not fit together and for NaN or infinite values;
+            the message names what was found and expected.
     """
     neurons = weight.shape[0]
     check_current(current, neurons)

@@ -1,8 +1,9 @@
 """Spikes and their surrogate gradients.
 
-Forward, a neuron fires where its membrane reaches the threshold: S = 1 if x >= 0, else 0, with
-x = H - threshold. That step has no useful derivative, so backward another one stands in, named
-by ``surrogate``: ``triangle`` (DelRec on SSC and PSMNIST) or ``atan`` (DelRec on SHD).
+In the forward pass a neuron fires if its membrane reaches the threshold: S = 1 if x >= 0, else 0,
+with x = H - threshold. The derivative of that step is zero almost everywhere, so the backward pass
+uses another one, the surrogate: ``triangle`` (DelRec on SSC and PSMNIST) or ``atan`` (DelRec on
+SHD).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def triangle_slope(x: Tensor, alpha: float = 1.0) -> Tensor:
 
     Args:
         x: membrane minus threshold, any shape.
-        alpha: not used; there so that all slopes are called alike.
+        alpha: not used; all slopes have the same arguments.
 
     Returns:
         The slope, in the shape and type of ``x``.
@@ -39,7 +40,7 @@ def triangle_slope(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def atan_slope(x: Tensor, alpha: float = 5.0) -> Tensor:
-    """Derivative of a scaled arcus tangent, (alpha/2) / (1 + (pi alpha x / 2)^2).
+    """Derivative of a scaled arctangent, (alpha/2) / (1 + (pi alpha x / 2)^2).
 
     Args:
         x: membrane minus threshold, any shape.
@@ -63,7 +64,7 @@ SURROGATES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "triangle": triangle_slope,
     "atan": atan_slope,
 }
-"""The slopes by name: each a function (x, alpha) -> dS/dx."""
+"""The surrogate derivatives by name, functions (x, alpha) -> dS/dx."""
 
 
 class _Spike(torch.autograd.Function):
@@ -85,12 +86,12 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(x: Tensor, surrogate: Surrogate = "triangle", alpha: float = 5.0) -> Tensor:
-    """Fire where x >= 0; backward, the chosen surrogate stands in for the derivative.
+    """Spikes S = 1 where x >= 0, else 0; the backward pass uses the surrogate derivative.
 
     Args:
         x: membrane minus threshold, any shape and floating type.
         surrogate: ``"triangle"``, ``"atan"``, or a function x -> spikes with its own backward
-            pass (its own rule at x = 0 and its own precision then hold).
+            pass (which also decides about x = 0 and the precision).
         alpha: steepness of ``"atan"``.
 
     Returns:
@@ -112,11 +113,11 @@ def spike(x: Tensor, surrogate: Surrogate = "triangle", alpha: float = 5.0) -> T
 
 
 def surrogate_slope(x: Tensor, surrogate: Surrogate = "triangle", alpha: float = 5.0) -> Tensor:
-    """The derivative dS/dx that ``spike`` uses backward, for hand-written backward passes.
+    """The derivative dS/dx that ``spike`` uses in its backward pass.
 
     Args:
         x: membrane minus threshold, any shape and floating type.
-        surrogate: as in ``spike``; of a function, the derivative is taken by autograd.
+        surrogate: as in ``spike``; a function is differentiated by autograd.
         alpha: steepness of ``"atan"``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Engines: fast twins of ``snnbreg.functional``, chosen by ``get_engine``."""
+"""Engines: fast implementations of ``snnbreg.functional``, chosen by ``get_engine``."""
 
 from .select import ENGINES, Engine, check_engine, get_engine
 

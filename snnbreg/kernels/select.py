@@ -13,7 +13,7 @@ from ..functional import LIFParameters
 
 
 class Engine(Protocol):
-    """What every engine offers: the layers over time, with the signatures of ``functional``."""
+    """The layers over time that every engine has, with the signatures of ``functional``."""
 
     def delayed_recurrence(
         self,
@@ -22,11 +22,11 @@ class Engine(Protocol):
         delay: Tensor,
         half_width: Tensor,
         mask: Tensor | None = None,
-        lif: LIFParameters = ...,
+        neuron: LIFParameters = ...,
     ) -> Tensor:
         """Spikes of a recurrent LIF layer with delays, (T, B, N) -> (T, B, N)."""
 
-    def lif(self, current: Tensor, lif: LIFParameters = ...) -> Tensor:
+    def lif(self, current: Tensor, neuron: LIFParameters = ...) -> Tensor:
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
 
 
@@ -35,10 +35,10 @@ ENGINES = ("auto", "reference", "cpu", "triton")
 
 
 def check_engine(name: str) -> str:
-    """Return the name if there is such an engine.
+    """Return the name if an engine has it.
 
     Raises:
-        ValueError: if there is none; the message lists the valid names.
+        ValueError: if none has; the message lists the valid names.
     """
     if name not in ENGINES:
         raise ValueError(f"engine={name!r} is unknown: choose one of {list(ENGINES)}.")
@@ -48,18 +48,19 @@ def check_engine(name: str) -> str:
 def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine:
     """The engine of this name, for tensors on this device.
 
-    What an engine does not compute itself (a surrogate from elsewhere, half precision) it passes
-    on to the reference.
+    An engine passes what it does not compute itself (other surrogates, half precision) to the
+    reference.
 
     Args:
-        name: ``"reference"`` is the readable form in ``snnbreg.functional``; ``"cpu"`` is compiled
-            by numba and ``"triton"``, for GPUs, by Triton, which are imported only then; ``"auto"``
-            takes ``"cpu"`` on the CPU, and elsewhere the reference: ``"triton"`` is asked for by
-            name, since it has been tested in Triton's interpreter only.
-        device: where the tensors are.
+        name: ``"reference"`` is ``snnbreg.functional``. ``"cpu"`` is compiled by numba, and
+            ``"triton"``, for GPUs, by Triton; numba and Triton are imported only when needed.
+            ``"auto"`` is ``"cpu"`` on the CPU (the reference if numba is missing) and the reference
+            on other devices; it is never ``"triton"``, which has been tested only in Triton's
+            interpreter.
+        device: device of the tensors.
 
     Returns:
-        A module with ``delayed_recurrence`` and ``lif``.
+        A module with the functions ``delayed_recurrence`` and ``lif``.
 
     Raises:
         ValueError: for an unknown name (the message lists the valid ones), and for an engine that
@@ -116,5 +117,5 @@ def _gpu_engine(device: torch.device) -> Engine:
 
 
 def backward_may_follow(*tensors: Tensor) -> bool:
-    """Whether an engine has to keep what a backward pass needs."""
+    """Whether an engine has to save tensors for a backward pass."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -36,7 +36,7 @@ class DelayedRecurrentLIF(nn.Module):
         sigma: spread of the kernels in steps, >= 0; 0 means single delays. Settable, and usually
             annealed while training.
         dropout: probability that a neuron's recurrent current is dropped, one draw per sample.
-        engine: ``"auto"``, ``"reference"`` or ``"cpu"``, see ``snnbreg.kernels``.
+        engine: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"triton"``, see ``kernels.get_engine``.
         alpha: steepness of ``"atan"``.
         delay_init: ``"half_normal"`` |N(0, delay_scale^2)| or ``"uniform"`` on ``delay_range``.
         delay_scale: in steps, > 0.

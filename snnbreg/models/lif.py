@@ -22,7 +22,7 @@ class LIF(nn.Module):
         detach_reset: whether the reset passes no gradient to the spike.
         surrogate: ``"triangle"``, ``"atan"`` or ``"snntorch:NAME"``.
         alpha: steepness of ``"atan"``.
-        engine: ``"auto"``, ``"reference"`` or ``"cpu"``, see ``snnbreg.kernels``.
+        engine: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"triton"``, see ``kernels.get_engine``.
 
     Shape:
         current (T, B, N) -> spikes (T, B, N), in the type of the input.

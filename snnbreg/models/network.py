@@ -59,7 +59,7 @@ class SpikingNetwork(nn.Module):
         weight_init: of the feed-forward weights: ``"default"`` U(+-1/sqrt(fan_in)),
             ``"kaiming"`` U(+-sqrt(6/fan_in)). Biases are U(+-1/sqrt(fan_in)) either way.
         readout: ``"linear"``, ``"leaky"`` (membranes that never fire) or ``"spiking"``.
-        engine: ``"auto"``, ``"reference"`` or ``"cpu"``, see ``snnbreg.kernels``.
+        engine: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"triton"``, see ``kernels.get_engine``.
 
     Shape:
         frames (T, B, C) -> outputs (T, B, K).

@@ -11,7 +11,7 @@ from snnbreg.functional import (
     spike,
     surrogate_slope,
 )
-from snnbreg.functional.lif import charge, discharge, discharge_slope
+from snnbreg.functional.lif import charge, reset_membrane, reset_slope
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_over_time_is_the_step_repeated_from_rest():
 
 @pytest.mark.parametrize("detach_reset", [False, True])
 @pytest.mark.parametrize("reset", ["soft", "hard"])
-def test_discharge_slope_is_the_derivative_of_the_reset(reset, detach_reset):
+def test_reset_slope_is_the_derivative_of_the_reset(reset, detach_reset):
     settings = LIFParameters(0.5, 1.5, reset, detach_reset)
     h = torch.linspace(-1, 4, 23, dtype=torch.float64, requires_grad=True)
     spikes = spike(h - 1.5)
-    (expected,) = torch.autograd.grad(discharge(h, spikes, settings).sum(), h)
+    (expected,) = torch.autograd.grad(reset_membrane(h, spikes, settings).sum(), h)
     slope = surrogate_slope(h - 1.5)
-    torch.testing.assert_close(discharge_slope(h.detach(), spikes, slope, settings), expected)
+    torch.testing.assert_close(reset_slope(h.detach(), spikes, slope, settings), expected)
 
 
 def test_charge_leaks_the_membrane_and_not_the_input():

@@ -44,7 +44,7 @@ def run(engine, arguments, weighting, lif=LIFParameters()):  # noqa: B008
         for name, value in arguments.items()
         if value is not None
     }
-    spikes = engine.delayed_recurrence(**leaves, lif=lif)
+    spikes = engine.delayed_recurrence(**leaves, neuron=lif)
     (spikes * weighting).sum().backward()
     leaves.pop("mask", None)
     zeros = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}

@@ -8,7 +8,7 @@ benchmark = load_script("scripts/benchmark.py")
 LAYER = {"T": 30, "B": 3, "N": 5, "sigma": 4.0, "delay": 6.0, "drive": 1.2}
 
 
-@pytest.mark.parametrize("form", ["engine", "filtered", "literal"])
+@pytest.mark.parametrize("form", ["engine", "window", "published"])
 def test_all_forms_compute_the_same_layer(form):
     """A ratio of times means something only then."""
     results = []

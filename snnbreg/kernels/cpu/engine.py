@@ -1,11 +1,12 @@
-"""The CPU engine: ``functional``'s layers over time, compiled by numba, several times as fast.
+"""The layers over time of ``snnbreg.functional``, compiled by numba for the CPU.
 
 Same signatures, same errors and, up to rounding, the same numbers as ``snnbreg.functional``.
-Samples are independent, so that each thread takes tiles of the batch through all steps; there are
-as many threads as torch has (``torch.set_num_threads``, ``OMP_NUM_THREADS``). The same inputs give
-the same bits again with the same number of threads.
+Samples are independent, so each thread computes all steps of a part of the batch, with as many
+threads as torch has (``torch.set_num_threads``, ``OMP_NUM_THREADS``). With the same number of
+threads the same inputs give bitwise equal results.
 
-float32 and float64, and our own two surrogates; anything else is computed by ``functional``.
+Computes float32 and float64 with the surrogates ``"triangle"`` and ``"atan"``; everything else is
+passed to ``snnbreg.functional``.
 """
 
 from __future__ import annotations
@@ -13,41 +14,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import functional
-from ..functional import LIFParameters, check_current, check_recurrence, delay_kernel, kernel_length
-from .cpu_autograd import Axonal, FeedForward, Synaptic
-from .select import backward_may_follow
+from ... import functional
+from ...functional import (
+    LIFParameters,
+    check_current,
+    check_recurrence,
+    delay_kernel,
+    kernel_length,
+)
+from ..select import backward_may_follow
+from .autograd import Axonal, FeedForward, Synaptic
 
-DEFAULT = LIFParameters()
-LONGEST = 8192
-"""Steps up to which the counters are exact in float32."""
+DEFAULTS = LIFParameters()
+MAX_FLOAT32_STEPS = 8192
+"""Longest recording, in steps, for which the counters n, c and m are exact in float32."""
 
 
-def supports(current: Tensor, lif: LIFParameters) -> bool:
-    """Whether the engine computes this itself; if not it passes it on to ``functional``.
+def supports(current: Tensor, neuron: LIFParameters) -> bool:
+    """Whether the engine computes this itself; otherwise it calls ``functional``.
 
     Args:
         current: (T, B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
-        True for a float32 or float64 tensor on the CPU and a surrogate of our own.
+        True for a float32 or float64 tensor on the CPU and the surrogates ``"triangle"`` and
+        ``"atan"``.
     """
     return (
         current.device.type == "cpu"
         and current.dtype in (torch.float32, torch.float64)
-        and lif.surrogate in ("triangle", "atan")
-        and (len(current) <= LONGEST or current.dtype == torch.float64)
+        and neuron.surrogate in ("triangle", "atan")
+        and (len(current) <= MAX_FLOAT32_STEPS or current.dtype == torch.float64)
         and current.numel() > 0
     )
 
 
-def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
+def lif(current: Tensor, neuron: LIFParameters = DEFAULTS) -> Tensor:
     """LIF neurons over time, without recurrence: see ``functional.lif``.
 
     Args:
         current: input, (T, B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -60,9 +68,9 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
         tensor([0., 1., 0., 1., 0.])
     """
     check_current(current)
-    if not supports(current, lif):
-        return functional.lif(current, lif)
-    return FeedForward.apply(current, lif, backward_may_follow(current))
+    if not supports(current, neuron):
+        return functional.lif(current, neuron)
+    return FeedForward.apply(current, neuron, backward_may_follow(current))
 
 
 def delayed_recurrence(
@@ -71,7 +79,7 @@ def delayed_recurrence(
     delay: Tensor,
     half_width: Tensor,
     mask: Tensor | None = None,
-    lif: LIFParameters = DEFAULT,
+    neuron: LIFParameters = DEFAULTS,
 ) -> Tensor:
     """Spikes of a recurrent LIF layer with delays: see ``functional.delayed_recurrence``.
 
@@ -80,8 +88,8 @@ def delayed_recurrence(
         weight: W, (N, N), row = receiver, column = sender.
         delay: d in steps, (N,) per sender (axonal) or (N, N) as ``weight`` (synaptic).
         half_width: s >= 1 in steps, a scalar tensor or (N,) per sender.
-        mask: factors on the recurrent current, (B, N), or None.
-        lif: the neurons' parameters.
+        mask: factors on the recurrent current (dropout), (B, N), or None.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -100,11 +108,11 @@ def delayed_recurrence(
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
     check_recurrence(current, weight, delay, half_width, mask)
-    if not supports(current, lif):
-        return functional.delayed_recurrence(current, weight, delay, half_width, mask, lif)
+    if not supports(current, neuron):
+        return functional.delayed_recurrence(current, weight, delay, half_width, mask, neuron)
     recorded = backward_may_follow(current, weight, delay, half_width)
     if delay.ndim == 2:
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
-        return Synaptic.apply(current, weight * kernel, mask, lif, recorded)
+        return Synaptic.apply(current, weight * kernel, mask, neuron, recorded)
     width = half_width.expand(delay.shape)
-    return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
+    return Axonal.apply(current, weight, delay, width, mask, neuron, recorded)

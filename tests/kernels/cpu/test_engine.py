@@ -8,6 +8,7 @@ import torch
 from snnbreg import functional
 from snnbreg.functional import LIFParameters
 from snnbreg.kernels import cpu
+from snnbreg.kernels.cpu.engine import MAX_FLOAT32_STEPS
 
 SETTINGS = list(itertools.product(("soft", "hard"), (False, True), ("triangle", "atan")))
 KINDS = pytest.mark.parametrize("synaptic", [False, True], ids=["axonal", "synaptic"])
@@ -182,7 +183,7 @@ def test_what_it_does_not_compute_goes_to_the_reference(oracles, lif, synaptic):
 
 
 def test_long_recordings_in_float32_go_to_the_reference():
-    current = torch.zeros(cpu.LONGEST + 1, 1, 1)
+    current = torch.zeros(MAX_FLOAT32_STEPS + 1, 1, 1)
     assert not cpu.supports(current, LIFParameters())
     assert cpu.supports(current[1:], LIFParameters())
     assert cpu.supports(current.double(), LIFParameters())

@@ -1,20 +1,22 @@
 """The loops over time of a recurrent layer with axonal delays, for a tile of ``LANES`` samples.
 
-Samples do not meet before the sums of the gradients, so that each thread runs all steps of its
-own tiles. Inside, a step is (neurons, LANES).
+Samples are independent until the gradients are summed, so each thread computes all steps of its
+own tiles. The state of one step is (neurons, LANES).
 
-**Filter.** Spikes are 0 or 1 and the kernel is linear on both sides of its peak, so three whole
-numbers per neuron and sample give z exactly, whatever the delay and the spread. Of the spikes
-inside the kernel, with ages k, the age p = floor(1 + d) and the rest f = d - floor(d):
+**Delayed spikes z.** Spikes are 0 or 1 and the delay kernel is linear on both sides of its peak,
+so three integers per neuron and sample give z exactly, for any delay and spread. With the age
+p = floor(1 + d), the fraction f = d - floor(d), and k the ages of the spikes with h(k) > 0:
 
-    n = number,   c = number right of the peak - number left of it,   m = - sum |k - p|
+    n = their number,   c = number with k > p - number with k <= p,   m = - sum |k - p|
     z = (s n + f c + m) / s^2,   dz/dd = c / s^2,   dz/ds = n / s^2 - 2 z / s
 
-Each step all ages grow by one (m -= c), and three single taps of the history move spikes in,
-across the peak, and out. Run backward, the numbers are undone exactly: nothing is stored.
+In each step all ages grow by one (m -= c), and three reads of the spike history count the spikes
+that enter the kernel, cross its peak and leave it. The backward pass inverts this update exactly,
+so that n, c and m are not saved for every step.
 
-**Gradient of a spike.** sum_k h(k) dz[t+k] is a recursion over the kernel's second difference,
-at most six taps, in float64; a kernel with up to six ages is summed directly.
+**Gradient of a spike.** g[t] = sum_k h(k) dz[t+k] is computed by a recursion with the kernel's
+second difference, which has at most six non-zero entries (taps), in float64; a kernel with up to
+six ages is summed directly.
 
 Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
 """
@@ -23,55 +25,55 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu_blocks import copy, deliver, fetch, product, transpose
-from .cpu_compile import compiled
-from .cpu_lanes import LANES, load, load_as, narrow, reached, splat, store, total
-from .cpu_lif import carry_over, discharge, slope_at
-from .cpu_tables import TAPS
+from .blocks import copy, load_tile, product, store_tile, transpose
+from .compile import compiled
+from .lanes import LANES, broadcast, heaviside, load, load_as, narrow, store, sum_lanes
+from .lif import Neuron, next_membrane_slope, reset_membrane, surrogate_slope
+from .tables import TAPS
 
 CHUNK = 16
-"""Steps whose outer products are summed before they are added to the gradient of W."""
+"""Number of steps whose outer products are added to the gradient of W at once."""
 
 
 @compiled
-def forward(
+def run_axonal(
     tiles: tuple[int, int],
     current: np.ndarray,  # (T, B, N)
     panels: np.ndarray,  # (R / LANES, N, LANES), panels[i, j, r] = W[LANES i + r, j]
     mask: np.ndarray,  # (1, B, N), or (1, 0, 0) for none
     ages: np.ndarray,  # (N, 4), see delay_table
     kernel: np.ndarray,  # (N, 7), see delay_table
-    lif: tuple,
+    neuron: Neuron,
     out: np.ndarray,  # (T, B, N), written
     history: np.ndarray,  # (J, T, N, LANES) bytes, written: the spikes
     membrane: np.ndarray,  # (J or 0, T, N, LANES), written unless empty
-    counters: np.ndarray,  # (J or 0, 3, N, LANES), written unless empty: the last step's
+    counters: np.ndarray,  # (J or 0, 3, N, LANES), written unless empty: n, c, m of the last step
 ) -> None:
-    """All steps of the tiles from tiles[0] up to tiles[1]."""
+    """All steps of the tiles tiles[0] .. tiles[1] - 1."""
     steps, _, neurons = current.shape
     rows = panels.shape[0] * LANES
-    keep = membrane.shape[0] > 0
+    recorded = membrane.shape[0] > 0
     for tile in range(tiles[0], tiles[1]):
         state = np.zeros((5, rows, LANES), current.dtype)  # n, c, m, V, I
         z = np.empty((rows, LANES), current.dtype)
         recurrent = np.zeros((rows, LANES), current.dtype)
-        held = np.empty((rows, LANES), current.dtype)
+        mask_tile = np.empty((rows, LANES), current.dtype)
         if mask.size:
-            fetch(mask, 0, tile * LANES, held)
+            load_tile(mask, 0, tile * LANES, mask_tile)
         else:
-            held[:] = 1
+            mask_tile[:] = 1
         for t in range(steps):
             if t > 0:
-                _filter(t, history, tile, ages, kernel, state, z)
+                _delay_spikes(t, history, tile, ages, kernel, state, z)
                 for i in range(panels.shape[0]):
                     product(
                         panels, i * neurons * LANES, z, 0,
                         recurrent, i * LANES * LANES, neurons, False,
                     )  # fmt: skip
-            fetch(current, t, tile * LANES, state[4])
-            fire(t, tile, recurrent, held, lif, state, history, membrane, keep)
-            deliver(state[4], out, t, tile * LANES)
-        if keep:
+            load_tile(current, t, tile * LANES, state[4])
+            lif_step(t, tile, recurrent, mask_tile, neuron, state, history, membrane, recorded)
+            store_tile(state[4], out, t, tile * LANES)
+        if recorded:
             for which in range(3):
                 copy(
                     state, which * rows * LANES,
@@ -80,35 +82,35 @@ def forward(
 
 
 @compiled
-def fire(
+def lif_step(
     t: int,
     tile: int,
     recurrent: np.ndarray,
-    held: np.ndarray,
-    lif: tuple,
+    mask_tile: np.ndarray,
+    neuron: Neuron,
     state: np.ndarray,
     history: np.ndarray,
     membrane: np.ndarray,
-    keep: bool,
+    recorded: bool,
 ) -> None:
-    """One step of the neurons; I is replaced by S."""
+    """One step of the neurons; in ``state``, V[t] replaces V[t-1] and S replaces I."""
     _, steps, neurons, _ = history.shape
     plane = state.shape[1] * LANES
     place = (tile * steps + t) * neurons * LANES
     for at in range(0, neurons * LANES, LANES):
         v = load(state, 3 * plane + at)
-        current = load(state, 4 * plane + at) + load(recurrent, at) * load(held, at)
-        h = current + v * lif[0]
-        s = reached(h, lif[1])
-        store(state, 3 * plane + at, discharge(h, s, lif))
+        current = load(state, 4 * plane + at) + load(recurrent, at) * load(mask_tile, at)
+        h = current + v * neuron.leak
+        s = heaviside(h, neuron.threshold)
+        store(state, 3 * plane + at, reset_membrane(h, s, neuron))
         store(state, 4 * plane + at, s)
         store(history, place + at, s)
-        if keep:
+        if recorded:
             store(membrane, place + at, h)
 
 
 @compiled
-def _filter(
+def _delay_spikes(
     t: int,
     history: np.ndarray,
     tile: int,
@@ -117,22 +119,22 @@ def _filter(
     state: np.ndarray,
     z: np.ndarray,
 ) -> None:
-    """Advance the counters to step t and write z[t]."""
+    """Update n, c, m to step t and write z[t]."""
     _, steps, neurons, _ = history.shape
     plane = state.shape[1] * LANES
     like = state[0, 0, 0]
-    nothing = splat(like) * 0
+    zeros = broadcast(like) * 0
     for j in range(neurons):
         at = j * LANES
-        now = ((tile * steps + t) * neurons + j) * LANES
+        place = ((tile * steps + t) * neurons + j) * LANES
         n, c, m = load(state, at), load(state, plane + at), load(state, 2 * plane + at)
-        entered, crossed, left = nothing, nothing, nothing
+        entered, crossed, left = zeros, zeros, zeros
         if ages[j, 0] <= t:
-            entered = load_as(history, now - ages[j, 0] * neurons * LANES, like)
+            entered = load_as(history, place - ages[j, 0] * neurons * LANES, like)
         if ages[j, 1] <= t:
-            crossed = load_as(history, now - ages[j, 1] * neurons * LANES, like)
+            crossed = load_as(history, place - ages[j, 1] * neurons * LANES, like)
         if ages[j, 2] <= t:
-            left = load_as(history, now - ages[j, 2] * neurons * LANES, like)
+            left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
         m = m - c + entered * kernel[j, 1] - crossed * 2 + left * kernel[j, 2]
         c = c + entered * kernel[j, 0] + crossed * 2 - left
         n = n + entered - left
@@ -143,30 +145,30 @@ def _filter(
 
 
 @compiled
-def backward(
+def axonal_backward(
     tiles: tuple[int, int],
     grad: np.ndarray,  # (T, B, N): of the spikes
     panels: np.ndarray,  # (R / LANES, N, LANES) of the transposed weights
-    mask: np.ndarray,  # as in forward
+    mask: np.ndarray,  # as in run_axonal
     ages: np.ndarray,
     kernel: np.ndarray,
     tap_ages: np.ndarray,  # (N, TAPS), see tap_table
     taps: np.ndarray,  # (N, 1 + TAPS) float64
-    lif: tuple,
-    history: np.ndarray,  # as left by forward
+    neuron: Neuron,
+    history: np.ndarray,  # as left by run_axonal
     membrane: np.ndarray,
     counters: np.ndarray,
     grad_current: np.ndarray,  # (T, B, N), written
     grad_weight: np.ndarray,  # (R / LANES, R / LANES, LANES, LANES) blocks, added to; or empty
     grad_kernel: np.ndarray,  # (2, N) float64, added to: of d and of s; or empty
 ) -> None:
-    """All steps back for the tiles from tiles[0] up to tiles[1]."""
+    """Backward pass over all steps of the tiles tiles[0] .. tiles[1] - 1."""
     steps, _, neurons = grad.shape
     rows = panels.shape[0] * LANES
-    sent = np.empty((steps, rows, LANES), grad.dtype)  # dz
+    grad_z = np.empty((steps, rows, LANES), grad.dtype)  # dz
     pairs = np.empty((2, panels.shape[0], CHUNK * LANES, LANES), grad.dtype)
     sums = np.zeros((2, neurons, LANES), grad.dtype)
-    held = np.empty((rows, LANES), grad.dtype)
+    mask_tile = np.empty((rows, LANES), grad.dtype)
     for tile in range(tiles[0], tiles[1]):
         state = np.zeros((4, rows, LANES), grad.dtype)  # n, c, m, dI
         for which in range(3):
@@ -174,106 +176,108 @@ def backward(
                 counters, (tile * 3 + which) * neurons * LANES,
                 state, which * rows * LANES, neurons * LANES,
             )  # fmt: skip
-        filtered = np.zeros((2, neurons, LANES), np.float64)  # its last value and difference
-        work = np.zeros((2, rows, LANES), grad.dtype)  # dS from outside, then dR; z
+        recursion = np.zeros((2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
+        work = np.zeros((2, rows, LANES), grad.dtype)  # dS by the loss, later dR; z
         if mask.size:
-            fetch(mask, 0, tile * LANES, held)
+            load_tile(mask, 0, tile * LANES, mask_tile)
         else:
-            held[:] = 1
-        waiting = 0
+            mask_tile[:] = 1
+        stored = 0
         for t in range(steps - 1, -1, -1):
-            fetch(grad, t, tile * LANES, work[0])
-            _spikes_back(t, tile, sent, tap_ages, taps, held, lif, membrane, state, filtered, work)
-            deliver(state[3], grad_current, t, tile * LANES)
+            load_tile(grad, t, tile * LANES, work[0])
+            _lif_step_backward(
+                t, tile, grad_z, tap_ages, taps, mask_tile, neuron, membrane, state, recursion, work
+            )
+            store_tile(state[3], grad_current, t, tile * LANES)
             if t == 0:
                 break
             for j in range(panels.shape[0]):
                 product(
                     panels, j * neurons * LANES, work, 0,
-                    sent, (t * rows + j * LANES) * LANES, neurons, False,
+                    grad_z, (t * rows + j * LANES) * LANES, neurons, False,
                 )  # fmt: skip
             if grad_weight.size or grad_kernel.size:
-                _filter_back(t, tile, history, ages, kernel, sent, state, work, sums)
+                _delay_spikes_backward(t, tile, history, ages, kernel, grad_z, state, work, sums)
             if grad_weight.size:
-                _collect(work, pairs, waiting)
-            waiting += 1
-            if waiting == CHUNK or t == 1:
-                _flush(waiting, pairs, sums, grad_weight, grad_kernel)
-                waiting = 0
+                _store_pair(work, pairs, stored)
+            stored += 1
+            if stored == CHUNK or t == 1:
+                _add_to_gradients(stored, pairs, sums, grad_weight, grad_kernel)
+                stored = 0
 
 
 @compiled
-def _spikes_back(
+def _lif_step_backward(
     t: int,
     tile: int,
-    sent: np.ndarray,
+    grad_z: np.ndarray,
     tap_ages: np.ndarray,
     taps: np.ndarray,
-    held: np.ndarray,
-    lif: tuple,
+    mask_tile: np.ndarray,
+    neuron: Neuron,
     membrane: np.ndarray,
     state: np.ndarray,
-    filtered: np.ndarray,
+    recursion: np.ndarray,
     work: np.ndarray,
 ) -> None:
-    """Gradients of one step: of the spikes, then of the current and of R."""
+    """Gradients of one step: dS, then dI and dR."""
     _, steps, neurons, _ = membrane.shape
     rows = state.shape[1]
     like = state[0, 0, 0]
     for j in range(neurons):
         at = j * LANES
-        arrived = splat(0.0)
+        tap_sum = broadcast(0.0)
         for q in range(TAPS):
-            later = t + tap_ages[j, q]
-            if later >= steps:
+            source = t + tap_ages[j, q]
+            if source >= steps:
                 break
-            arrived = arrived + load_as(sent, (later * rows + j) * LANES, 0.0) * taps[j, 1 + q]
-        step = load(filtered, neurons * LANES + at) * taps[j, 0] + arrived
-        value = load(filtered, at) * taps[j, 0] + step
-        store(filtered, neurons * LANES + at, step)
-        store(filtered, at, value)
+            tap_sum = tap_sum + load_as(grad_z, (source * rows + j) * LANES, 0.0) * taps[j, 1 + q]
+        difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
+        value = load(recursion, at) * taps[j, 0] + difference
+        store(recursion, neurons * LANES + at, difference)
+        store(recursion, at, value)
         h = load(membrane, ((tile * steps + t) * neurons + j) * LANES)
-        slope = slope_at(h, lif)
-        now = (load(work, at) + narrow(value, like)) * slope
-        now = now + load(state, 3 * rows * LANES + at) * carry_over(h, slope, lif)
-        store(state, 3 * rows * LANES + at, now)
-        store(work, at, now * load(held, at))
+        slope = surrogate_slope(h, neuron)
+        grad_h = (load(work, at) + narrow(value, like)) * slope
+        grad_h = grad_h + load(state, 3 * rows * LANES + at) * next_membrane_slope(h, slope, neuron)
+        store(state, 3 * rows * LANES + at, grad_h)
+        store(work, at, grad_h * load(mask_tile, at))
 
 
 @compiled
-def _filter_back(
+def _delay_spikes_backward(
     t: int,
     tile: int,
     history: np.ndarray,
     ages: np.ndarray,
     kernel: np.ndarray,
-    sent: np.ndarray,
+    grad_z: np.ndarray,
     state: np.ndarray,
     work: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Write z[t], add to the gradients of d and s, and take the counters to step t - 1."""
+    """Write z[t], add to the gradients of d and s, and update n, c, m back to step t - 1."""
     _, steps, neurons, _ = history.shape
     rows = state.shape[1]
     plane = rows * LANES
     like = state[0, 0, 0]
-    nothing = splat(like) * 0
+    zeros = broadcast(like) * 0
     for j in range(neurons):
         at = j * LANES
-        now = ((tile * steps + t) * neurons + j) * LANES
+        place = ((tile * steps + t) * neurons + j) * LANES
         n, c, m = load(state, at), load(state, plane + at), load(state, 2 * plane + at)
         z = (n * kernel[j, 3] + c * kernel[j, 4] + m) * kernel[j, 5]
         store(work, plane + at, z)
-        entered, crossed, left, side = nothing, nothing, nothing, c
+        entered, crossed, left, side = zeros, zeros, zeros, c
         if ages[j, 0] <= t:
-            entered = load_as(history, now - ages[j, 0] * neurons * LANES, like)
+            entered = load_as(history, place - ages[j, 0] * neurons * LANES, like)
         if ages[j, 1] <= t:
-            crossed = load_as(history, now - ages[j, 1] * neurons * LANES, like)
+            crossed = load_as(history, place - ages[j, 1] * neurons * LANES, like)
         if ages[j, 2] <= t:
-            left = load_as(history, now - ages[j, 2] * neurons * LANES, like)
-        if ages[j, 3] <= t:  # a spike exactly at the peak pulls to neither side
-            side = side + load_as(history, now - ages[j, 3] * neurons * LANES, like)
-        dz = load(sent, (t * rows + j) * LANES)
+            left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
+        if ages[j, 3] <= t:  # dz/dd is 0 for a spike exactly at the peak
+            side = side + load_as(history, place - ages[j, 3] * neurons * LANES, like)
+        dz = load(grad_z, (t * rows + j) * LANES)
         by_width = n * kernel[j, 5] - z * kernel[j, 6]
         store(sums, at, load(sums, at) + dz * side * kernel[j, 5])
         store(sums, neurons * LANES + at, load(sums, neurons * LANES + at) + dz * by_width)
@@ -286,37 +290,37 @@ def _filter_back(
 
 
 @compiled
-def _collect(work: np.ndarray, pairs: np.ndarray, waiting: int) -> None:
-    """Put dR and z of this step, transposed, where ``_flush`` multiplies them."""
+def _store_pair(work: np.ndarray, pairs: np.ndarray, stored: int) -> None:
+    """Store dR and z of this step, transposed, for ``_add_to_gradients``."""
     _, blocks, length, _ = pairs.shape
     for which in range(2):
         for block in range(blocks):
             transpose(
                 work, (which * blocks + block) * LANES * LANES, LANES,
-                pairs, ((which * blocks + block) * length + waiting * LANES) * LANES, LANES,
+                pairs, ((which * blocks + block) * length + stored * LANES) * LANES, LANES,
             )  # fmt: skip
 
 
 @compiled
-def _flush(
-    waiting: int,
+def _add_to_gradients(
+    stored: int,
     pairs: np.ndarray,
     sums: np.ndarray,
     grad_weight: np.ndarray,
     grad_kernel: np.ndarray,
 ) -> None:
-    """Add what a chunk of steps collected to the gradients."""
+    """Add the stored steps to the gradients of W, d and s."""
     _, blocks, length, _ = pairs.shape
     if grad_weight.size:
         for i in range(blocks):
             for j in range(blocks):
                 product(
                     pairs, i * length * LANES, pairs, (blocks + j) * length * LANES,
-                    grad_weight, (i * blocks + j) * LANES * LANES, waiting * LANES, True,
+                    grad_weight, (i * blocks + j) * LANES * LANES, stored * LANES, True,
                 )  # fmt: skip
     if grad_kernel.size:
         for which in range(2):
             for j in range(grad_kernel.shape[1]):
                 at = (which * grad_kernel.shape[1] + j) * LANES
-                grad_kernel[which, j] += total(load_as(sums, at, 0.0))
+                grad_kernel[which, j] += sum_lanes(load_as(sums, at, 0.0))
         sums[:] = 0

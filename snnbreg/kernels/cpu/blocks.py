@@ -1,9 +1,9 @@
-"""Square blocks of ``LANES`` x ``LANES`` numbers: transposing them, and products of panels.
+"""Square blocks of ``LANES`` x ``LANES`` numbers: transposition, and products of panels.
 
 ``product`` is the engine's matrix product. A panel holds ``LANES`` rows (or columns) of a matrix
-side by side, (J, LANES); two panels give a block, of which each vector stays in a register while
-j runs. At sixteen columns this is well above what a library reaches, which has to rearrange the
-matrix in every call; here the weights are packed into panels once per pass.
+next to each other, (J, LANES); the product of two panels is a block, whose rows stay in registers
+during the sum over J. With a batch of sixteen columns this is faster than a BLAS library, which
+packs the matrix in every call; here the weights are packed into panels once per pass.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
 
-from .cpu_compile import compiled, intrinsic
-from .cpu_lanes import LANES, _data, _indices, _splat, load_as, store
+from .compile import compiled, intrinsic
+from .lanes import LANES, _broadcast, _data, _indices, load_as, store
 
 WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
 
 
 def _rows_at_once(itemsize: int) -> int:
-    """Rows of a block whose sums fit into the registers together."""
+    """Number of rows of a block whose sums fit into the registers."""
     return (64 if WIDE else 16) // itemsize
 
 
@@ -54,7 +54,7 @@ def _product_rows(
     base = builder.gep(left, [offset])
     new = []
     for row, old in zip(rows, sums, strict=True):
-        factor = _splat(builder, builder.load(builder.gep(base, [i64(row)])))
+        factor = _broadcast(builder, builder.load(builder.gep(base, [i64(row)])))
         term = builder.fmul(factor, column, flags=("contract",))
         new.append(builder.fadd(old, term, flags=("contract",)))
     following = builder.add(j, i64(1))
@@ -153,8 +153,8 @@ def copy(source: np.ndarray, source_at: int, target: np.ndarray, target_at: int,
 
 
 @compiled
-def fetch(source: np.ndarray, t: int, first: int, target: np.ndarray) -> None:
-    """Bring step t of a tile, from source (T, B, N), into target (rows >= N, LANES).
+def load_tile(source: np.ndarray, t: int, first: int, target: np.ndarray) -> None:
+    """Copy step t of a tile from source (T, B, N) to target (rows >= N, LANES).
 
     Lanes beyond the batch become zero.
     """
@@ -172,8 +172,8 @@ def fetch(source: np.ndarray, t: int, first: int, target: np.ndarray) -> None:
 
 
 @compiled
-def deliver(source: np.ndarray, target: np.ndarray, t: int, first: int) -> None:
-    """Bring a tile, from source (rows >= N, LANES), to step t of target (T, B, N)."""
+def store_tile(source: np.ndarray, target: np.ndarray, t: int, first: int) -> None:
+    """Copy a tile from source (rows >= N, LANES) to step t of target (T, B, N)."""
     _, batch, neurons = target.shape
     lanes = min(LANES, batch - first)
     whole = neurons - neurons % LANES if lanes == LANES else 0

@@ -1,6 +1,6 @@
 """Compile what the GPU engine launches, for a Hopper GPU, on a machine that has none.
 
-    python tests/kernels/compile_gpu.py NEURONS:PRECISION ...
+    python tests/kernels/gpu/compile.py NEURONS:PRECISION ...
 
 PRECISION is torch's float32 matmul precision. Prints the kernels' names. The engine runs as it is,
 with tensors in main memory; in place of each launch the kernel is compiled, down to machine code.
@@ -28,7 +28,7 @@ class Hopper:
 
 def main(settings):
     os.environ["TRITON_INTERPRET"] = "0"
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path.insert(0, str(Path(__file__).parents[3]))
     import torch
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
@@ -44,7 +44,7 @@ def main(settings):
     JITFunction.run = compile_only
     from snnbreg.kernels import gpu
 
-    gpu.supports = lambda current, lif: True
+    gpu.engine.supports = lambda current, neuron: True
     for setting in settings:
         neurons, precision = setting.split(":")
         torch.set_float32_matmul_precision(precision)

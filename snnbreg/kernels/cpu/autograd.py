@@ -1,4 +1,4 @@
-"""The compiled loops as functions of torch, each with its backward pass."""
+"""The compiled loops as torch functions with a backward pass."""
 
 from __future__ import annotations
 
@@ -10,46 +10,54 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..functional import LIFParameters
-from . import cpu_axonal, cpu_lif, cpu_synaptic
-from .cpu_lanes import LANES
-from .cpu_tables import delay_table, tap_table
-from .cpu_threads import in_threads
+from ...functional import LIFParameters
+from .axonal import axonal_backward, run_axonal
+from .lanes import LANES
+from .lif import Neuron, lif_backward, run_lif
+from .synaptic import run_synaptic, synaptic_backward
+from .tables import delay_table, tap_table
+from .threads import in_threads
 
 
-def _settings(lif: LIFParameters) -> tuple[float, float, bool, bool, bool, float]:
-    """The neurons' parameters as the loops take them."""
-    return (
-        float(lif.leak),
-        float(lif.threshold),
-        lif.reset == "soft",
-        bool(lif.detach_reset),
-        lif.surrogate == "triangle",
-        float(lif.alpha),
+def _compiled(neuron: LIFParameters) -> Neuron:
+    """The neurons' parameters for the compiled loops."""
+    return Neuron(
+        float(neuron.leak),
+        float(neuron.threshold),
+        neuron.reset == "soft",
+        bool(neuron.detach_reset),
+        neuron.surrogate == "triangle",
+        float(neuron.alpha),
     )
 
 
 def _panels(matrix: Tensor) -> Tensor:
-    """A matrix (N, M) as groups of LANES rows, (R / LANES, M, LANES), zeros below."""
+    """A matrix (N, M) as panels of LANES rows, (R / LANES, M, LANES), padded with zeros."""
     rows, columns = matrix.shape
     matrix = torch.nn.functional.pad(matrix, (0, 0, 0, -rows % LANES))
     return matrix.reshape(len(matrix) // LANES, LANES, columns).transpose(1, 2).contiguous()
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:
-    """Sum in the order given."""
+    """Sum, in the given order."""
     return reduce(torch.add, parts)
 
 
-def _plain(*tensors: Tensor) -> list[Any]:
-    """Detached, contiguous numpy views."""
+def _arrays(*tensors: Tensor) -> list[Any]:
+    """The tensors as contiguous numpy arrays, detached."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-class Axonal(torch.autograd.Function):
-    """Forward and backward of the layer with axonal delays; ``recorded``: keep what backward needs.
+def _mask_array(mask: Tensor | None, like: Tensor) -> Any:
+    """The mask as (1, B, N), or (1, 0, 0) if there is none."""
+    (array,) = _arrays(like.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0))
+    return array
 
-    Kept: spikes as bytes, membranes, and the last counters.
+
+class Axonal(torch.autograd.Function):
+    """The layer with axonal delays; ``recorded``: whether to save tensors for the backward pass.
+
+    Saved: spikes as bytes, membranes, and the counters n, c, m of the last step.
     """
 
     @staticmethod
@@ -60,54 +68,52 @@ class Axonal(torch.autograd.Function):
         delay: Tensor,
         width: Tensor,
         mask: Tensor | None,
-        lif: LIFParameters,
+        neuron: LIFParameters,
         recorded: bool,
     ) -> Tensor:
         """Spikes, (T, B, N)."""
         steps, batch, neurons = current.shape
         tiles = -(-batch // LANES)
-        ages, kernel = delay_table(*_plain(delay, width))
-        held = current.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0)
+        ages, kernel = delay_table(*_arrays(delay, width))
         out = torch.empty(current.shape, dtype=current.dtype)
-        kept = tiles if recorded else 0
+        saved_tiles = tiles if recorded else 0
         history = torch.empty((tiles, steps, neurons, LANES), dtype=torch.uint8)
-        membrane = current.new_empty((kept, steps, neurons, LANES))
-        counters = current.new_empty((kept, 3, neurons, LANES))
-        arrays = _plain(current, _panels(weight.detach()), held)
-        written = _plain(out, history, membrane, counters)
+        membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
+        counters = current.new_empty((saved_tiles, 3, neurons, LANES))
+        arrays = [*_arrays(current, _panels(weight.detach())), _mask_array(mask, current)]
+        written = _arrays(out, history, membrane, counters)
 
         def run(first: int, last: int) -> None:
-            cpu_axonal.forward((first, last), *arrays, ages, kernel, _settings(lif), *written)
+            run_axonal((first, last), *arrays, ages, kernel, _compiled(neuron), *written)
 
         in_threads(run, tiles)
         if recorded:
             ctx.save_for_backward(weight, delay, width, mask, history, membrane, counters)
-            ctx.lif, ctx.tables = lif, (ages, kernel)
+            ctx.neuron, ctx.tables = neuron, (ages, kernel)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors that went in."""
+        """Gradients of the arguments of ``forward``."""
         weight, delay, width, mask, history, membrane, counters = ctx.saved_tensors
         need_weight, need_kernel = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:4])
         ages, kernel = ctx.tables
-        d, s = _plain(delay, width)
+        d, s = _arrays(delay, width)
         tap_ages, taps = tap_table(d, s, ages)
-        held = grad.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0)
         grad_current = torch.empty(grad.shape, dtype=grad.dtype)
-        arrays = _plain(grad, _panels(weight.detach().T), held)
-        kept = _plain(history, membrane, counters)
+        arrays = [*_arrays(grad, _panels(weight.detach().T)), _mask_array(mask, grad)]
+        saved = _arrays(history, membrane, counters)
         blocks = arrays[1].shape[0] if need_weight else 0
 
         def run(first: int, last: int) -> tuple[Tensor, Tensor]:
-            by_weight = grad.new_zeros((blocks, blocks, LANES, LANES))
-            by_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
-            cpu_axonal.backward(
-                (first, last), *arrays, ages, kernel, tap_ages, taps, _settings(ctx.lif),
-                *kept, grad_current.numpy(), by_weight.numpy(), by_kernel.numpy(),
+            d_weight = grad.new_zeros((blocks, blocks, LANES, LANES))
+            d_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
+            axonal_backward(
+                (first, last), *arrays, ages, kernel, tap_ages, taps, _compiled(ctx.neuron),
+                *saved, grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(),
             )  # fmt: skip
-            return by_weight, by_kernel
+            return d_weight, d_kernel
 
         parts = in_threads(run, len(history))
         grad_weight = grad_delay = grad_width = None
@@ -120,9 +126,9 @@ class Axonal(torch.autograd.Function):
 
 
 class Synaptic(torch.autograd.Function):
-    """The layer with a delay per synapse; ``kernel`` is W h, (K, N, N) = (age, receiver, sender).
+    """The layer with synaptic delays; ``kernel`` is W h, (K, N, N) = (age, receiver, sender).
 
-    Kept: the kernel, spikes as bytes, membranes.
+    Saved: the kernel, spikes as bytes, membranes.
     """
 
     @staticmethod
@@ -131,48 +137,48 @@ class Synaptic(torch.autograd.Function):
         current: Tensor,
         kernel: Tensor,
         mask: Tensor | None,
-        lif: LIFParameters,
+        neuron: LIFParameters,
         recorded: bool,
     ) -> Tensor:
         """Spikes, (T, B, N)."""
         steps, batch, neurons = current.shape
         tiles = -(-batch // LANES)
-        held = current.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0)
         out = torch.empty(current.shape, dtype=current.dtype)
         history = torch.empty((tiles, steps, neurons, LANES), dtype=torch.uint8)
-        membrane = current.new_empty((tiles if recorded else 0, steps, neurons, LANES))
+        saved_tiles = tiles if recorded else 0
+        membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
         oldest_first = kernel.detach().flip(0).transpose(0, 1).flatten(1)
-        arrays = _plain(current, _panels(oldest_first), held)
-        written = _plain(out, history, membrane)
+        arrays = [*_arrays(current, _panels(oldest_first)), _mask_array(mask, current)]
+        written = _arrays(out, history, membrane)
 
         def run(first: int, last: int) -> None:
-            cpu_synaptic.forward((first, last), *arrays, _settings(lif), *written)
+            run_synaptic((first, last), *arrays, _compiled(neuron), *written)
 
         in_threads(run, tiles)
         if recorded:
             ctx.save_for_backward(kernel, mask, history, membrane)
-            ctx.lif = lif
+            ctx.neuron = neuron
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors that went in."""
+        """Gradients of the arguments of ``forward``."""
         kernel, mask, history, membrane = ctx.saved_tensors
-        held = grad.new_empty(1, 0, 0) if mask is None else mask.unsqueeze(0)
         grad_current = torch.empty(grad.shape, dtype=grad.dtype)
-        arrays = _plain(grad, _panels(kernel.detach().permute(2, 0, 1).flatten(1)), held)
-        kept = _plain(history, membrane)
+        panels = _panels(kernel.detach().permute(2, 0, 1).flatten(1))
+        arrays = [*_arrays(grad, panels), _mask_array(mask, grad)]
+        saved = _arrays(history, membrane)
         blocks = arrays[1].shape[0]
         ages = len(kernel) if ctx.needs_input_grad[1] else 0
 
         def run(first: int, last: int) -> Tensor:
-            by_kernel = grad.new_zeros((ages, blocks, blocks, LANES, LANES))
-            cpu_synaptic.backward(
-                (first, last), *arrays, _settings(ctx.lif), *kept,
-                grad_current.numpy(), by_kernel.numpy(),
+            d_kernel = grad.new_zeros((ages, blocks, blocks, LANES, LANES))
+            synaptic_backward(
+                (first, last), *arrays, _compiled(ctx.neuron), *saved,
+                grad_current.numpy(), d_kernel.numpy(),
             )  # fmt: skip
-            return by_kernel
+            return d_kernel
 
         parts = in_threads(run, len(history))
         grad_kernel = None
@@ -183,50 +189,50 @@ class Synaptic(torch.autograd.Function):
 
 
 class FeedForward(torch.autograd.Function):
-    """Forward and backward of the layer without recurrence; keeps the membranes."""
+    """The layer without recurrence; saves the membranes."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, lif: LIFParameters, recorded: bool) -> Tensor:
+    def forward(ctx: Any, current: Tensor, neuron: LIFParameters, recorded: bool) -> Tensor:
         """Spikes, (T, B, N)."""
-        flat = _columns(current)
+        flat = _to_columns(current)
         out = torch.empty_like(flat)
         membrane = torch.empty_like(flat) if recorded else flat.new_empty((0, 0))
-        arrays = _plain(flat, out, membrane)
+        arrays = _arrays(flat, out, membrane)
 
         def run(first: int, last: int) -> None:
             columns = (first * LANES, last * LANES)
-            cpu_lif.forward(columns, arrays[0], _settings(lif), *arrays[1:])
+            run_lif(columns, arrays[0], _compiled(neuron), *arrays[1:])
 
         in_threads(run, flat.shape[1] // LANES)
         if recorded:
             ctx.save_for_backward(membrane)
-            ctx.lif = lif
-        return _uncolumns(out, current.shape)
+            ctx.neuron = neuron
+        return _from_columns(out, current.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Gradients of the tensors that went in."""
+        """Gradients of the arguments of ``forward``."""
         (membrane,) = ctx.saved_tensors
-        flat = _columns(grad)
+        flat = _to_columns(grad)
         out = torch.empty_like(flat)
-        arrays = _plain(flat, membrane, out)
+        arrays = _arrays(flat, membrane, out)
 
         def run(first: int, last: int) -> None:
             columns = (first * LANES, last * LANES)
-            cpu_lif.backward(columns, arrays[0], _settings(ctx.lif), *arrays[1:])
+            lif_backward(columns, arrays[0], _compiled(ctx.neuron), *arrays[1:])
 
         in_threads(run, flat.shape[1] // LANES)
-        return _uncolumns(out, grad.shape), None, None
+        return _from_columns(out, grad.shape), None, None
 
 
-def _columns(tensor: Tensor) -> Tensor:
-    """(T, B, N) as (T, B N), contiguous, padded with zeros to a multiple of LANES columns."""
+def _to_columns(tensor: Tensor) -> Tensor:
+    """(T, B, N) as a contiguous (T, M): M is B N, padded with zeros to a multiple of LANES."""
     flat = tensor.flatten(1)
     padding = -flat.shape[1] % LANES
     return torch.nn.functional.pad(flat, (0, padding)) if padding else flat.contiguous()
 
 
-def _uncolumns(flat: Tensor, shape: torch.Size) -> Tensor:
-    """The inverse of ``_columns``."""
+def _from_columns(flat: Tensor, shape: torch.Size) -> Tensor:
+    """The inverse of ``_to_columns``."""
     return flat[:, : shape[1] * shape[2]].reshape(shape)

@@ -1,11 +1,11 @@
-"""Vectors of ``LANES`` numbers as values inside numba code.
+"""SIMD vectors of ``LANES`` numbers as values inside numba code.
 
-The engine keeps ``LANES`` samples of a batch next to each other and treats them as one value.
-LLVM maps such a vector to whatever the processor has (one AVX-512 register of float32, two of
-AVX2, four of NEON), so that nothing depends on what a loop vectoriser recognises.
+The engine stores ``LANES`` samples of a batch next to each other and treats them as one value.
+LLVM maps such a vector to the registers of the processor (one AVX-512 register of float32, two of
+AVX2, four of NEON), so that the speed does not depend on automatic vectorisation of loops.
 
-``+ - *`` work between vectors of one type and between a vector and a scalar; a product that is
-added is contracted to a fused multiply-add where the processor has one.
+``+ - * /`` work between vectors of one type and between a vector and a scalar; a product that is
+added becomes a fused multiply-add if the processor has one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, register_model
 
-from .cpu_compile import intrinsic
+from .compile import intrinsic
 
 LANES = 16
-"""Samples side by side; also the edge of the square blocks of ``transpose`` and ``product``."""
+"""Samples per vector; also rows and columns of the blocks of ``transpose`` and ``product``."""
 
 
 class LanesType(types.Type):
@@ -41,8 +41,8 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(element, LANES))
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    """The scalar in every lane; a vector stays what it is."""
+def _broadcast(builder: Any, value: Any) -> Any:
+    """A vector with the scalar in every lane; a vector is returned unchanged."""
     if isinstance(value.type, ir.VectorType):
         return value
     empty = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
@@ -58,11 +58,11 @@ def _number(context: Any, builder: Any, value: Any, found: types.Type, dtype: ty
     """An operand as a vector of ``dtype``."""
     if not isinstance(found, LanesType) and found != dtype:
         value = context.cast(builder, value, found, dtype)
-    return _splat(builder, value)
+    return _broadcast(builder, value)
 
 
 def _define_operator(op: Callable[..., Any], instruction: str) -> None:
-    """Let ``op`` join two vectors, or a vector and a scalar."""
+    """Define ``op`` for two vectors, and for a vector and a scalar."""
 
     class Template(AbstractTemplate):
         key = op
@@ -122,7 +122,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a vector to a contiguous array; floats become bytes where the array holds bytes."""
+    """Write a vector to a contiguous array at the flat index, as bytes if it holds bytes."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         array, index, value = args
@@ -164,17 +164,17 @@ def narrow(typing: Any, value: Any, like: Any) -> Any:
 
 
 @intrinsic
-def splat(typing: Any, value: Any) -> Any:
-    """The scalar in every lane."""
+def broadcast(typing: Any, value: Any) -> Any:
+    """A vector with the scalar in every lane."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _splat(builder, args[0])
+        return _broadcast(builder, args[0])
 
     return LanesType(value)(value), generate
 
 
 @intrinsic
-def reached(typing: Any, value: Any, threshold: Any) -> Any:
+def heaviside(typing: Any, value: Any, threshold: Any) -> Any:
     """1 where the vector is at least the scalar threshold, else 0."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -182,19 +182,21 @@ def reached(typing: Any, value: Any, threshold: Any) -> Any:
         limit = _number(context, builder, args[1], sig.args[1], sig.args[0].dtype)
         one = ir.Constant(vector.type.element, 1.0)
         zero = ir.Constant(vector.type, None)
-        return builder.select(builder.fcmp_ordered(">=", vector, limit), _splat(builder, one), zero)
+        return builder.select(
+            builder.fcmp_ordered(">=", vector, limit), _broadcast(builder, one), zero
+        )
 
     return value(value, threshold), generate
 
 
 @intrinsic
-def tent(typing: Any, value: Any) -> Any:
+def triangle(typing: Any, value: Any) -> Any:
     """max(0, 1 - |x|) of a vector."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         (x,) = args
         zero = ir.Constant(x.type, None)
-        one = _splat(builder, ir.Constant(x.type.element, 1.0))
+        one = _broadcast(builder, ir.Constant(x.type.element, 1.0))
         size = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(x), x)
         left = builder.fsub(one, size)
         return builder.select(builder.fcmp_ordered("<", left, zero), zero, left)
@@ -203,7 +205,7 @@ def tent(typing: Any, value: Any) -> Any:
 
 
 @intrinsic
-def total(typing: Any, value: Any) -> Any:
+def sum_lanes(typing: Any, value: Any) -> Any:
     """Sum of the lanes, always in the same order, a scalar."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -218,14 +220,3 @@ def total(typing: Any, value: Any) -> Any:
         return builder.extract_element(part, ir.IntType(32)(0))
 
     return value.dtype(value), generate
-
-
-@intrinsic
-def address(typing: Any, array: Any, index: Any) -> Any:
-    """Address of an element of a contiguous array, by its flat index."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.ptrtoint(builder.gep(data, [args[1]]), ir.IntType(64))
-
-    return types.intp(array, types.intp), generate

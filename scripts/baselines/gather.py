@@ -1,10 +1,10 @@
-"""For benchmarks only: a GPU kernel that sums the spike history anew in each step.
+"""A GPU kernel that sums the last K spikes of every sender in each step.
 
-The form of the published Triton code, written simply: one program per sample, which in each step
-gathers the last K spikes of every sender from memory, weights them with the delay kernel (K, N),
-and multiplies the sums by W, read anew from the second-level cache. ``gpu_axonal`` does the same
-without a cost that grows with K. No ``Engine``: ``delayed_recurrence`` alone, float types alone,
-axonal delays alone. ``LIF`` is a ``LIFParameters``.
+The algorithm of the published Triton code, written simply: one program per sample. In each step it
+reads the last K spikes of every sender from memory, weights them with the delay kernel (K, N) and
+multiplies the sums with W, which it reads from the second-level cache. The engine
+(``snnbreg.kernels.gpu``) computes the same at a cost that does not grow with K. Float types and
+axonal delays only. ``NEURON`` is a ``LIFParameters``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..functional import LIFParameters, delay_kernel, kernel_length
-from .gpu_equations import carry_over, discharge, slope_at
+from snnbreg.functional import LIFParameters, delay_kernel, kernel_length
+from snnbreg.kernels.gpu.equations import next_membrane_slope, reset_membrane, surrogate_slope
 
-DEFAULT = LIFParameters()
+DEFAULTS = LIFParameters()
 
 
 @triton.jit
-def weighted(
+def product(
     matrix: tl.tensor,
     vector: tl.tensor,
     j: tl.tensor,
@@ -45,7 +45,7 @@ def weighted(
 
 
 @triton.jit
-def neighbours(
+def weighted_sum(
     kernel: tl.tensor,
     values: tl.tensor,
     j: tl.tensor,
@@ -76,12 +76,12 @@ def gather_forward(
     mask: tl.tensor,  # (B, N)
     out: tl.tensor,  # (T, B, N), written
     membrane: tl.tensor,  # (T, B, N), written
-    filtered: tl.tensor,  # (T, B, N), written
+    z_out: tl.tensor,  # (T, B, N), written: z
     steps: tl.tensor,
     batch: tl.tensor,
     ages: tl.tensor,
     N: tl.constexpr,
-    LIF: tl.constexpr,
+    NEURON: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
@@ -89,18 +89,18 @@ def gather_forward(
     j = tl.arange(0, ROWS)
     row = tl.program_id(0).to(tl.int64) * N
     stride = batch.to(tl.int64) * N
-    held = tl.load(mask + row + j, mask=j < N, other=0.0)
-    v = held * 0.0
+    mask_row = tl.load(mask + row + j, mask=j < N, other=0.0)
+    v = mask_row * 0.0
     t = steps * 0
     while t < steps:
         place = t * stride + row
-        z = neighbours(kernel, out + place, j, -stride, tl.minimum(ages, t), N, ROWS, BLOCK)
-        tl.store(filtered + place + j, z, mask=j < N)
+        z = weighted_sum(kernel, out + place, j, -stride, tl.minimum(ages, t), N, ROWS, BLOCK)
+        tl.store(z_out + place + j, z, mask=j < N)
         tl.debug_barrier()
-        arrived = weighted(transposed, filtered + place, j, N, ROWS, BLOCK) * held
-        h = tl.load(current + place + j, mask=j < N, other=0.0) + arrived + v * LIF.leak
-        fired = h >= LIF.threshold
-        v = discharge(h, fired, LIF)
+        recurrent = product(transposed, z_out + place, j, N, ROWS, BLOCK) * mask_row
+        h = tl.load(current + place + j, mask=j < N, other=0.0) + recurrent + v * NEURON.leak
+        fired = h >= NEURON.threshold
+        v = reset_membrane(h, fired, NEURON)
         tl.store(out + place + j, fired.to(h.dtype), mask=j < N)
         tl.store(membrane + place + j, h, mask=j < N)
         tl.debug_barrier()
@@ -114,43 +114,43 @@ def gather_backward(
     kernel: tl.tensor,
     mask: tl.tensor,
     membrane: tl.tensor,
-    sent: tl.tensor,  # (T, B, N), written: dz
+    grad_z: tl.tensor,  # (T, B, N), written: dz
     grad_current: tl.tensor,  # (T, B, N), written
-    returned: tl.tensor,  # (T, B, N), written: dR
+    grad_recurrent: tl.tensor,  # (T, B, N), written: dR
     steps: tl.tensor,
     batch: tl.tensor,
     ages: tl.tensor,
     N: tl.constexpr,
-    LIF: tl.constexpr,
+    NEURON: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """All steps back of one sample."""
+    """Backward pass over all steps of one sample."""
     j = tl.arange(0, ROWS)
     row = tl.program_id(0).to(tl.int64) * N
     stride = batch.to(tl.int64) * N
-    held = tl.load(mask + row + j, mask=j < N, other=0.0)
-    now = held * 0.0
+    mask_row = tl.load(mask + row + j, mask=j < N, other=0.0)
+    grad_h = mask_row * 0.0
     t = steps - 1
     while t >= 0:
         place = t * stride + row
         value = tl.load(grad + place + j, mask=j < N, other=0.0)
         last = tl.minimum(ages, steps - 1 - t)
-        value += neighbours(kernel, sent + place, j, stride, last, N, ROWS, BLOCK)
+        value += weighted_sum(kernel, grad_z + place, j, stride, last, N, ROWS, BLOCK)
         h = tl.load(membrane + place + j, mask=j < N, other=0.0)
-        slope = slope_at(h, LIF)
-        now = value * slope + now * carry_over(h, slope, LIF)
-        tl.store(grad_current + place + j, now, mask=j < N)
-        tl.store(returned + place + j, now * held, mask=j < N)
+        slope = surrogate_slope(h, NEURON)
+        grad_h = value * slope + grad_h * next_membrane_slope(h, slope, NEURON)
+        tl.store(grad_current + place + j, grad_h, mask=j < N)
+        tl.store(grad_recurrent + place + j, grad_h * mask_row, mask=j < N)
         tl.debug_barrier()
-        dz = weighted(weight, returned + place, j, N, ROWS, BLOCK)
-        tl.store(sent + place + j, dz, mask=j < N)
+        dz = product(weight, grad_recurrent + place, j, N, ROWS, BLOCK)
+        tl.store(grad_z + place + j, dz, mask=j < N)
         tl.debug_barrier()
         t -= 1
 
 
 class Gathered(torch.autograd.Function):
-    """Forward and backward of the layer; ``kernel`` is (K, N)."""
+    """The layer with its backward pass; ``kernel`` is (K, N)."""
 
     @staticmethod
     def forward(
@@ -159,34 +159,34 @@ class Gathered(torch.autograd.Function):
         weight: Tensor,
         kernel: Tensor,
         mask: Tensor,
-        lif: LIFParameters,
+        neuron: LIFParameters,
     ) -> Tensor:
         """Spikes, (T, B, N)."""
         steps, batch, neurons = current.shape
         rows = max(16, triton.next_power_of_2(neurons))
-        ctx.sizes = {"N": neurons, "LIF": lif, "ROWS": rows, "BLOCK": 16}
-        out, membrane, filtered = (torch.empty_like(current) for _ in range(3))
+        ctx.sizes = {"N": neurons, "NEURON": neuron, "ROWS": rows, "BLOCK": 16}
+        out, membrane, z = (torch.empty_like(current) for _ in range(3))
         gather_forward[(batch,)](
             current.contiguous(), weight.T.contiguous(), kernel.contiguous(), mask.contiguous(),
-            out, membrane, filtered, steps, batch, len(kernel), **ctx.sizes,
+            out, membrane, z, steps, batch, len(kernel), **ctx.sizes,
         )  # fmt: skip
-        ctx.save_for_backward(weight, kernel, mask, out, membrane, filtered)
+        ctx.save_for_backward(weight, kernel, mask, out, membrane, z)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of current, weight and kernel."""
-        weight, kernel, mask, out, membrane, filtered = ctx.saved_tensors
-        sent, grad_current, returned = (torch.empty_like(membrane) for _ in range(3))
+        weight, kernel, mask, out, membrane, z = ctx.saved_tensors
+        grad_z, grad_current, grad_recurrent = (torch.empty_like(membrane) for _ in range(3))
         gather_backward[(grad.shape[1],)](
             grad.contiguous(), weight.contiguous(), kernel.contiguous(), mask.contiguous(),
-            membrane, sent, grad_current, returned, len(grad), grad.shape[1], len(kernel),
+            membrane, grad_z, grad_current, grad_recurrent, len(grad), grad.shape[1], len(kernel),
             **ctx.sizes,
         )  # fmt: skip
-        grad_weight = returned.flatten(0, 1).T @ filtered.flatten(0, 1)
+        grad_weight = grad_recurrent.flatten(0, 1).T @ z.flatten(0, 1)
         ages = range(1, len(kernel) + 1)
-        by_age = [torch.einsum("tbn,tbn->n", sent[k:], out[:-k]) for k in ages]
+        by_age = [torch.einsum("tbn,tbn->n", grad_z[k:], out[:-k]) for k in ages]
         grad_kernel = torch.stack(by_age) if by_age else torch.zeros_like(kernel)
         return grad_current, grad_weight, grad_kernel, None, None
 
@@ -197,11 +197,11 @@ def delayed_recurrence(
     delay: Tensor,
     half_width: Tensor,
     mask: Tensor | None = None,
-    lif: LIFParameters = DEFAULT,
+    neuron: LIFParameters = DEFAULTS,
 ) -> Tensor:
     """Spikes of a recurrent LIF layer with axonal delays: see ``functional.delayed_recurrence``.
 
-    Waits for the device once, to learn how many ages the kernel has.
+    Waits for the device once, to read the number of ages K.
 
     Args:
         current: feed-forward input I, (T, B, N), contiguous.
@@ -209,7 +209,7 @@ def delayed_recurrence(
         delay: d in steps, (N,).
         half_width: s >= 1 in steps, a scalar tensor or (N,).
         mask: factors on the recurrent current, (B, N), or None.
-        lif: the neurons' parameters, with a surrogate of our own.
+        neuron: the neurons' parameters; surrogate ``"triangle"`` or ``"atan"``.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -225,4 +225,4 @@ def delayed_recurrence(
     kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
     if mask is None:
         mask = torch.ones_like(current[0])
-    return Gathered.apply(current, weight, kernel, mask, lif)
+    return Gathered.apply(current, weight, kernel, mask, neuron)

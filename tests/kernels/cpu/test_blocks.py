@@ -1,19 +1,19 @@
 import numpy as np
 import pytest
 
-from snnbreg.kernels import cpu_blocks
-from snnbreg.kernels.cpu_compile import compiled
-from snnbreg.kernels.cpu_lanes import LANES, load, total
+from snnbreg.kernels.cpu import blocks
+from snnbreg.kernels.cpu.compile import compiled
+from snnbreg.kernels.cpu.lanes import LANES, load, sum_lanes
 
 
 @compiled
 def multiply(left, right, block, accumulate):
-    cpu_blocks.product(left, 0, right, 0, block, 0, left.shape[0], accumulate)
+    blocks.product(left, 0, right, 0, block, 0, left.shape[0], accumulate)
 
 
 @compiled
 def sum_of_lanes(values):
-    return total(load(values, 0) * 2 + load(values, LANES))
+    return sum_lanes(load(values, 0) * 2 + load(values, LANES))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -37,10 +37,10 @@ def test_tiles_come_and_go(batch, neurons):
     for first in range(0, batch, LANES):
         lanes = min(LANES, batch - first)
         tile = np.full((-(-neurons // LANES) * LANES, LANES), np.nan)
-        cpu_blocks.fetch(source, 1, first, tile)
+        blocks.load_tile(source, 1, first, tile)
         assert np.array_equal(tile[:neurons, :lanes], source[1, first : first + lanes].T)
         assert not tile[:neurons, lanes:].any()
-        cpu_blocks.deliver(tile, target, 1, first)
+        blocks.store_tile(tile, target, 1, first)
     assert np.array_equal(target[1], source[1])
     assert not target[0].any()
     assert not target[2].any()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from snnbreg.functional import delay_kernel
-from snnbreg.kernels.cpu_tables import NEVER, TAPS, delay_table, tap_table
+from snnbreg.kernels.cpu.tables import NEVER, TAPS, delay_table, tap_table
 
 LENGTH = 60
 

@@ -1,4 +1,4 @@
-"""Threads for the compiled loops, which run without the interpreter's lock."""
+"""Threads for the compiled loops, which release Python's global interpreter lock."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process, threads, th
 
 
 def in_threads(run: Callable[[int, int], Result], items: int) -> list[Result]:
-    """Share items 0 .. ``items`` - 1 among torch's number of threads, in equal runs of neighbours.
+    """Split items 0 .. ``items`` - 1 into equal ranges, one for each of torch's threads.
 
     Args:
-        run: called with the first item and the one after the last; must not need the others' work.
-        items: how many there are.
+        run: called with the first item of a range and the one after its last; calls must be
+            independent of each other.
+        items: number of items.
 
     Returns:
-        What each call returned, in the order of the items: the same split for the same number of
-        items and threads.
+        The result of each call, in the order of the items. The ranges depend only on the number
+        of items and of threads.
     """
     parts = max(1, min(torch.get_num_threads(), items))
     bounds = [items * part // parts for part in range(parts + 1)]

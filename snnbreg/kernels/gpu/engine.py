@@ -1,19 +1,19 @@
-"""The GPU engine: ``functional``'s layers over time as Triton kernels, one launch per pass.
+"""The layers over time of ``snnbreg.functional`` as Triton kernels, one launch per pass.
 
-Same signatures and, up to rounding, the same numbers as ``snnbreg.functional``. Nothing is read
-from the device, so that the processor never waits: values that are not finite are for the trainer
-to find (its loss is then not finite either).
+Same signatures and, up to rounding, the same numbers as ``snnbreg.functional``. The CPU never waits
+for the device, and so NaN and infinite values raise no error here: the trainer finds them, because
+the loss is not finite either.
 
-float32, and our own two surrogates; delays per synapse, other surrogates, other types and layers
-of more than 1024 neurons are computed by ``functional``. The products with W follow torch's switch
+Computes float32 with the surrogates ``"triangle"`` and ``"atan"``; delays per synapse, other
+surrogates, other types and layers of more than 1024 neurons are passed to ``snnbreg.functional``.
+The precision of the products with W is torch's setting
 ``torch.set_float32_matmul_precision``: ``"highest"`` (the default) is as exact as float32,
 ``"high"`` is TF32, ``"medium"`` bfloat16; the gradient of W is one product of torch's own.
 
 Without a GPU the kernels run in Triton's interpreter, also in float64, if ``TRITON_INTERPRET=1``
-is set before this module is imported; that is slow, and meant for tests.
+is set before this module is imported; this is slow, and for tests only.
 
-Legend: T steps, B batch, N neurons. Runs with weights of their own could share a launch as a
-second axis of the grid, since a program meets no other.
+Legend: T steps, B batch, N neurons.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ import torch
 from torch import Tensor
 from triton import JITFunction
 
-from .. import functional
-from ..functional import LIFParameters, check_current, check_recurrence
-from . import gpu_lif
-from .gpu_autograd import LARGEST, Axonal, FeedForward
-from .select import backward_may_follow
+from ... import functional
+from ...functional import LIFParameters, check_current, check_recurrence
+from ..select import backward_may_follow
+from .autograd import MAX_NEURONS, Axonal, FeedForward
+from .lif import run_lif
 
-DEFAULT = LIFParameters()
-INTERPRETED = not isinstance(gpu_lif.forward, JITFunction)
+DEFAULTS = LIFParameters()
+INTERPRETED = not isinstance(run_lif, JITFunction)
 """Whether the kernels run on the CPU, in Triton's interpreter."""
 
 
-def supports(current: Tensor, lif: LIFParameters) -> bool:
-    """Whether the engine computes this itself; if not it passes it on to ``functional``.
+def supports(current: Tensor, neuron: LIFParameters) -> bool:
+    """Whether the engine computes this itself; otherwise it calls ``functional``.
 
     Args:
         current: (T, B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
-        True for a float32 tensor on a GPU, in the interpreter also float64 and on the CPU, and a
-        surrogate of our own.
+        True for a float32 tensor on a GPU (in the interpreter float32 or float64 on the CPU) and
+        the surrogates ``"triangle"`` and ``"atan"``.
     """
     return (
         current.device.type == ("cpu" if INTERPRETED else "cuda")
         and (current.dtype == torch.float32 or (INTERPRETED and current.dtype == torch.float64))
-        and lif.surrogate in ("triangle", "atan")
+        and neuron.surrogate in ("triangle", "atan")
         and current.numel() > 0
     )
 
 
-def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
+def lif(current: Tensor, neuron: LIFParameters = DEFAULTS) -> Tensor:
     """LIF neurons over time, without recurrence: see ``functional.lif``.
 
     Args:
         current: input, (T, B, N).
-        lif: the neurons' parameters.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -70,10 +70,10 @@ def lif(current: Tensor, lif: LIFParameters = DEFAULT) -> Tensor:
         tensor([0., 1., 0., 1., 0.])
     """
     check_current(current)
-    if not supports(current, lif):
-        return functional.lif(current, lif)
+    if not supports(current, neuron):
+        return functional.lif(current, neuron)
     with torch.cuda.device_of(current):  # Triton launches on the current device
-        return FeedForward.apply(current, lif, backward_may_follow(current))
+        return FeedForward.apply(current, neuron, backward_may_follow(current))
 
 
 def delayed_recurrence(
@@ -82,7 +82,7 @@ def delayed_recurrence(
     delay: Tensor,
     half_width: Tensor,
     mask: Tensor | None = None,
-    lif: LIFParameters = DEFAULT,
+    neuron: LIFParameters = DEFAULTS,
 ) -> Tensor:
     """Spikes of a recurrent LIF layer with delays: see ``functional.delayed_recurrence``.
 
@@ -91,8 +91,8 @@ def delayed_recurrence(
         weight: W, (N, N), row = receiver, column = sender.
         delay: d in steps, (N,) per sender (axonal) or (N, N) as ``weight`` (synaptic).
         half_width: s >= 1 in steps, a scalar tensor or (N,) per sender.
-        mask: factors on the recurrent current, (B, N), or None.
-        lif: the neurons' parameters.
+        mask: factors on the recurrent current (dropout), (B, N), or None.
+        neuron: the neurons' parameters.
 
     Returns:
         Spikes, (T, B, N), in the type of ``current``.
@@ -109,10 +109,10 @@ def delayed_recurrence(
         >>> spikes.flatten()
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
-    if delay.ndim == 2 or len(delay) > LARGEST or not supports(current, lif):
-        return functional.delayed_recurrence(current, weight, delay, half_width, mask, lif)
+    if delay.ndim == 2 or len(delay) > MAX_NEURONS or not supports(current, neuron):
+        return functional.delayed_recurrence(current, weight, delay, half_width, mask, neuron)
     check_recurrence(current, weight, delay, half_width, mask, finite=False)
     recorded = backward_may_follow(current, weight, delay, half_width)
     width = half_width.expand(delay.shape)
     with torch.cuda.device_of(current):
-        return Axonal.apply(current, weight, delay, width, mask, lif, recorded)
+        return Axonal.apply(current, weight, delay, width, mask, neuron, recorded)

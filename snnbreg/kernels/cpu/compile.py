@@ -14,16 +14,16 @@ intrinsic: Any = numba.extending.intrinsic
 njit: Any = numba.njit
 OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
-FILES = sorted(Path(__file__).parent.glob("cpu*.py"))
+FILES = sorted(Path(__file__).parent.glob("*.py"))
 SOURCES = sha256(b"".join(path.read_bytes() for path in FILES))
-"""Of all files of this engine: what one file compiles contains parts of the others."""
+"""Hash of all files of this engine: machine code contains functions of other files."""
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call with each set of types, without the interpreter's lock.
+    """Compile at the first call with each set of types; the result runs without Python's lock.
 
-    The result is kept on disk, next to the module or in the user's cache folder (numba's
-    ``NUMBA_CACHE_DIR``); where neither can be written, every process compiles anew.
+    The machine code is cached on disk, next to the module or in the user's cache folder (numba's
+    ``NUMBA_CACHE_DIR``); if neither can be written, every process compiles again.
     """
     try:
         dispatcher = njit(cache=True, **OPTIONS)(function)

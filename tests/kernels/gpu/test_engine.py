@@ -18,8 +18,9 @@ triton = pytest.importorskip("triton")
 
 import triton.language as tl  # noqa: E402
 
-from snnbreg.kernels import gpu, gpu_autograd, gpu_gather  # noqa: E402
-from snnbreg.kernels.gpu_equations import kernel_ages, kernel_shape  # noqa: E402
+from snnbreg.kernels import gpu  # noqa: E402
+from snnbreg.kernels.gpu import autograd  # noqa: E402
+from snnbreg.kernels.gpu.equations import kernel_ages, load_kernel  # noqa: E402
 
 SETTINGS = list(itertools.product(("soft", "hard"), (False, True), ("triangle", "atan")))
 DEVICE = "cpu" if gpu.INTERPRETED else "cuda"
@@ -79,7 +80,7 @@ def test_equals_the_reference_at_the_edges(oracles, case):
 @triton.jit
 def write_ages(delay, width, out, N: tl.constexpr):
     j = tl.arange(0, N)
-    d, s, _ = kernel_shape(delay, width, j, N)
+    d, s, _ = load_kernel(delay, width, j, N)
     enter, _, _, leave = kernel_ages(d, s)
     tl.store(out + j, enter)
     tl.store(out + N + j, leave)
@@ -191,22 +192,12 @@ def test_feed_forward_layers_equal_the_reference(reset, detach, surrogate):
 
 
 @interpreted
-def test_the_gathering_baseline_equals_the_reference(oracles):
-    for case in (
-        {"B": 2, "T": 20, "sigma": 9.0},
-        {"T": 1},
-        {"B": 2, "N": 18, "T": 5, "mask": False},
-    ):
-        oracles.assert_equals_reference(gpu_gather, *oracles.problem(**case))
-
-
-@interpreted
 def test_without_gradients_the_spikes_are_the_same_and_nothing_is_kept(oracles, monkeypatch):
     arguments, weighting = oracles.problem(T=12, N=33)
     expected, _ = oracles.run(gpu, arguments, weighting)
     arguments["weight"].requires_grad_()
     sizes = []
-    launched = gpu_autograd.gpu_axonal.forward
+    launched = autograd.run_axonal
 
     class Watched:
         def __getitem__(self, grid):
@@ -216,7 +207,7 @@ def test_without_gradients_the_spikes_are_the_same_and_nothing_is_kept(oracles, 
 
             return launch
 
-    monkeypatch.setattr(gpu_autograd.gpu_axonal, "forward", Watched())
+    monkeypatch.setattr(autograd, "run_axonal", Watched())
     with torch.no_grad():
         spikes = gpu.delayed_recurrence(**arguments)
     assert torch.equal(spikes, expected)
@@ -300,7 +291,7 @@ def test_it_is_chosen_by_name(monkeypatch):
 
 def test_the_kernels_compile_for_a_gpu(tmp_path):
     """For a Hopper GPU, which needs none: W resident or streamed, exact or bfloat16."""
-    script = Path(__file__).with_name("compile_gpu.py")
+    script = Path(__file__).with_name("compile.py")
     settings = ("33:highest", "65:highest", "33:medium")
     result = subprocess.run(
         [sys.executable, script, *settings],
@@ -308,5 +299,11 @@ def test_the_kernels_compile_for_a_gpu(tmp_path):
         text=True,
         env={**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)},
     )
-    kernels = ["forward", "backward", "kernel_gradients", "forward", "backward"]
+    kernels = [
+        "run_axonal",
+        "axonal_backward",
+        "kernel_gradients",
+        "run_lif",
+        "lif_backward",
+    ]
     assert result.stdout.split() == len(settings) * kernels, result.stderr

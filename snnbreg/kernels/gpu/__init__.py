@@ -1,0 +1,8 @@
+"""The GPU engine, compiled by Triton: ``engine`` is its entry.
+
+``autograd`` launches the kernels (``lif``, ``axonal``), which share the ``equations``.
+"""
+
+from .engine import INTERPRETED, delayed_recurrence, lif, supports
+
+__all__ = ["INTERPRETED", "delayed_recurrence", "lif", "supports"]
