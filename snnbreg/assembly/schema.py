@@ -52,6 +52,9 @@ EXTRA: dict[str, dict[str, type]] = {
 }  # fmt: skip
 # What was done before one of these keys existed: its value where an older saved config lacks it.
 EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {"optim": {"init_allocation": "uniform"}}
+# Keys of earlier versions that decided nothing; where the schema lacks one now, a saved config may
+# still say it, and loses it.
+FORMER: dict[str, set[str]] = {"dataset": {"binning"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
@@ -142,7 +145,8 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
         group: config group.
         values: its keys.
         saved: they are those of an earlier run, which may be older than some keys: these take the
-            constructor's defaults, or those of :data:`EXTRA_DEFAULTS`.
+            constructor's defaults, or those of :data:`EXTRA_DEFAULTS`; keys that no longer exist
+            (:data:`FORMER`) are left out.
 
     Returns:
         The values, converted to the schema's types.
@@ -159,7 +163,9 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
     if saved:
-        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
+        gone = FORMER.get(group, set()) - set(valid)
+        kept = {key: value for key, value in values.items() if key not in gone}
+        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **kept}
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))

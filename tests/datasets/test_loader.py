@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
-from snnbreg.datasets.seeds import permutation
-from snnbreg.datasets.splits import limited, split_validation
+from snnbreg.datasets.loader import FrameLoader, FrameSet, permutation
+from snnbreg.datasets.splits import Splits, limited, split_validation
 
 
 @pytest.fixture
@@ -109,10 +108,12 @@ def test_frames_are_scaled(frames: FrameSet) -> None:
     torch.testing.assert_close(x, frames.frames.transpose(0, 1) / 255)
 
 
-def test_drop_last(frames: FrameSet) -> None:
-    loader = FrameLoader(frames, 10, drop_last=True)
-    assert len(loader) == 2
-    assert [y.shape[0] for _, y in loader.epoch(0)] == [10, 10]
+def test_a_sample_may_have_a_label_for_every_step(frames: FrameSet) -> None:
+    labels = torch.arange(23 * 6).view(23, 6)
+    train, valid = split_validation(replace(frames, labels=labels), 0.2, seed=0)
+    for split in (train, valid):
+        _, y = gathered(FrameLoader(split, 5, shuffle=True), 1)
+        assert sorted(y.tolist()) == split.targets.tolist() == labels[split.ids].tolist()
 
 
 def test_frames_may_lie_on_another_device_than_the_batches(frames: FrameSet) -> None:
@@ -142,8 +143,8 @@ def test_impossible_sets_and_loaders_are_refused(frames: FrameSet) -> None:
         FrameSet(frames.frames, frames.labels, lengths=frames.labels.int())
     with pytest.raises(ValueError, match="batch_size must be 1 or more, got 0"):
         FrameLoader(frames, 0)
-    with pytest.raises(ValueError, match="no batch can be made of 23 samples"):
-        FrameLoader(frames, 24, drop_last=True)
+    with pytest.raises(ValueError, match="no batch can be made of a split without samples"):
+        FrameLoader(frames.subset(torch.arange(0)), 24)
 
 
 def test_the_validation_split_is_a_part_of_its_own(frames: FrameSet) -> None:
