@@ -156,10 +156,6 @@ class FrameSet:
         """
         return replace(self, index=index if self.index is None else self.index[index])
 
-    def to(self, device: torch.device | str) -> FrameSet:
-        """Return the split with its frames on a device (labels and index stay where they are)."""
-        return replace(self, frames=self.frames.to(device))
-
 
 class FrameLoader:
     """Batches of a split, as a pure function of (seed, epoch).

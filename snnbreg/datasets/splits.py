@@ -48,7 +48,10 @@ class Splits:
         return sum(tensor.nbytes for tensor in frames.values())
 
     def to(self, device: torch.device | str) -> Splits:
-        """Return the data set with its frames on a device; splits that share frames still do."""
+        """Return the data set with its frames on a device; splits that share frames still do.
+
+        Labels and indices stay where they are.
+        """
         moved: dict[int, Tensor] = {}
 
         def move(split: FrameSet) -> FrameSet:
@@ -206,7 +209,7 @@ def make_splits(
         sets, first = {}, 0
         for part, recordings in parts.items():
             sets[part] = replace(recordings, first=first)
-            first += len(recordings)
+            first += len(recordings.frames)
     else:
         whole = joined(parts.values())
         parts = {"all splits": whole}

@@ -117,8 +117,10 @@ def test_a_sample_may_have_a_label_for_every_step(frames: FrameSet) -> None:
 
 
 def test_frames_may_lie_on_another_device_than_the_batches(frames: FrameSet) -> None:
-    there = frames.to("meta")  # a device whose values cannot be read: only shapes are moved
-    loader = FrameLoader(there, 10, shuffle=True, device="meta")
+    # a device whose values cannot be read: only shapes are moved
+    loader = FrameLoader(
+        replace(frames, frames=frames.frames.to("meta")), 10, shuffle=True, device="meta"
+    )
     x, y = next(loader.epoch(0))
     assert x.device.type == y.device.type == "meta"
     assert x.shape == (6, 10, 4)
@@ -128,7 +130,7 @@ def test_frames_may_lie_on_another_device_than_the_batches(frames: FrameSet) -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 def test_batches_are_the_same_on_an_accelerator(frames: FrameSet) -> None:
     expected = gathered(FrameLoader(frames, 5, shuffle=True))
-    for source in (frames, frames.to("cuda")):
+    for source in (frames, replace(frames, frames=frames.frames.cuda())):
         found = gathered(FrameLoader(source, 5, shuffle=True, device="cuda"))
         assert torch.equal(found[0].cpu(), expected[0])
         assert torch.equal(found[1].cpu(), expected[1])
