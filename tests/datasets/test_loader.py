@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnbreg.datasets.loader import FrameLoader, FrameSet, permutation
-from snnbreg.datasets.splits import Splits, limited, split_validation
+from snnbreg.datasets.splits import Splits, limited, make_splits, split_validation
 
 
 @pytest.fixture
@@ -177,6 +177,19 @@ def test_a_limit_keeps_a_fixed_choice_in_order(frames: FrameSet) -> None:
     assert limited(frames, None) is limited(frames, 23) is frames
     with pytest.raises(ValueError, match=r"dataset\.limit must be 1 or more.*got 0"):
         limited(frames, 0)
+
+
+def test_members_are_numbers_of_the_samples_of_all_parts_one_behind_the_other() -> None:
+    short = FrameSet(torch.full((3, 2, 1), 4).byte(), torch.arange(3), scale=0.5, notes=("a note",))
+    long = FrameSet(torch.full((2, 4, 1), 6).byte(), torch.tensor([3, 4]), scale=0.5)
+    members = {"train": np.array([0, 3]), "valid": np.array([1]), "test": np.array([4, 2])}
+    splits = make_splits("some", {"train": short, "test": long}, 5, members=members)
+    for split, numbers in members.items():
+        part = getattr(splits, split)
+        assert part.targets.tolist() == part.ids.tolist() == numbers.tolist()
+    x, _ = next(splits.loader("train", 2).epoch(0))
+    assert x[..., 0].T.tolist() == [[2, 2, 0, 0], [3, 3, 3, 3]]
+    assert (splits.steps, splits.notes) == (4, ("a note",))
 
 
 def test_a_data_set_moves_as_a_whole_and_shared_frames_stay_shared() -> None:

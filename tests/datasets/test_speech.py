@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from data_files import random_recordings, write_events
 from snnbreg.datasets import NMNIST, SHD, SSC, binning
+from snnbreg.datasets.binning import Binning
+from snnbreg.datasets.events import load_event_file
 
 
 @pytest.fixture
@@ -59,6 +62,15 @@ def test_shd_as_published(hsd: Path) -> None:
     assert splits.valid.index is not None
     assert len(x) == splits.train.lengths[splits.valid.index].max()
     assert splits.steps == max(splits.train.frames.shape[1], splits.test.frames.shape[1])
+
+
+def test_the_longest_recording_may_lie_anywhere_in_the_file(tmp_path: Path) -> None:
+    recordings = [(np.array([0.0, t]), np.array([1, 2])) for t in (0.5, *[0.25] * 256)]
+    path = write_events(tmp_path / "a.h5", recordings, [0] * 257)
+    found = load_event_file(path, "a", Binning("delrec_shd"), 1, tmp_path)
+    assert found.frames.shape == (257, 50, 140)
+    assert found.lengths is not None
+    assert found.lengths.tolist() == [50] + [25] * 256
 
 
 def test_ssc(hsd: Path) -> None:
