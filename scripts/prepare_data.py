@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import snnbreg.datasets
-from snnbreg.datasets.download import fetch
-from snnbreg.datasets.locate import FOLDERS, data_root
-from snnbreg.datasets.pack import FILE, SPLITS, write_pack
+from snnbreg.datasets.download import FOLDERS, data_root, fetch
+from snnbreg.datasets.pack import FILE, write_pack
+from snnbreg.datasets.splits import SPLITS
 
 PACK = Path(snnbreg.datasets.__file__).parent / "data" / FILE
 

@@ -50,6 +50,9 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "trainer": {"penalties": []},
 }
+# Keys of earlier versions that decided nothing; where the schema lacks one now, a saved config may
+# still say it, and loses it.
+FORMER: dict[str, set[str]] = {"dataset": {"binning"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
@@ -133,7 +136,8 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
         group: config group.
         values: its keys. Those of a class of the user's own may be left out: they take the
             constructor's defaults, or those of :data:`EXTRA_DEFAULTS`.
-        saved: they are those of an earlier run, which may be older than some keys: likewise.
+        saved: they are those of an earlier run, which may be older than some keys: likewise; keys
+            that no longer exist (:data:`FORMER`) are left out.
 
     Returns:
         The values, converted to the schema's types.
@@ -146,6 +150,8 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
     if saved or is_dotted(name):
+        former = FORMER.get(group, set()) - set(valid) if saved else set()
+        values = {key: value for key, value in values.items() if key not in former}
         values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
     for key in values:
         if key not in valid:

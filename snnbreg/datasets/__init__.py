@@ -1,19 +1,18 @@
 """Recordings and images as frames (T, B, C): one class per data set, one straight way.
 
-    recording -> events.py -> binning.py -> cache.py -> FrameSet -> FrameLoader -> (T, B, C)
+    recording -> events.py -> binning.py -> cache.py -> FrameSet -> Splits -> FrameLoader -> batch
 
 A class's fields are the keys of its config; ``load()`` returns :class:`Splits`. Importing this
 package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
 """
 
 from snnbreg.datasets.cifar10 import CIFAR10
-from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
-from snnbreg.datasets.mnist import MNIST, FashionMNIST
+from snnbreg.datasets.loader import FrameLoader, FrameSet
+from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.sequential_mnist import PSMNIST, SMNIST, RowsMNIST
-from snnbreg.datasets.shd import SHD
+from snnbreg.datasets.speech import SHD, SSC
+from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
-from snnbreg.datasets.ssc import SSC
 
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
@@ -44,4 +43,5 @@ __all__ = [
     "RowsMNIST",
     "Splits",
     "SpokenDigits",
+    "make_splits",
 ]

@@ -1,22 +1,24 @@
 """Augmentation of recordings: shifts along the channels, and what is published for SHD.
 
-Legend: B batch, T time bins, C channels. Frames are counts (B, T, C).
+The loaders of a training split, and the pure functions of counts and a generator they call.
+Legend: B batch, T time bins, C channels. Counts are (B, T, C).
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnbreg.datasets.loader import FrameLoader
-from snnbreg.datasets.seeds import derive_seed
-from snnbreg.datasets.shifts import aligning_delays, blended, moved, shifted, shifted_voices
+from snnbreg.datasets.loader import FrameLoader, derive_seed
 
 COPIES = 3
+MAX_SHIFT = 100  # frames
+KEEP = 0.5
 _AUGMENT = 2  # stream of random numbers; loader.py has 0 and 1
 
 
@@ -65,7 +67,7 @@ class ShiftedLoader(FrameLoader):
     def _prepared(self, counts: Tensor, epoch: int, batch: int) -> Tensor:
         generator = torch.Generator(self.device)
         generator.manual_seed(derive_seed(self.seed, epoch, _AUGMENT, batch))
-        return shifted_voices(counts, self.max_shift, generator)
+        return shifted_along_channels(counts, self.max_shift, generator)
 
 
 class AugmentedLoader(FrameLoader):
@@ -130,8 +132,8 @@ class AugmentedLoader(FrameLoader):
     def _shifted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         counts = self._part(samples)
         if self.max_shift is None:
-            return shifted(counts, self._used(samples, counts), generator)
-        return shifted_voices(counts, self.max_shift, generator)
+            return shifted_in_time(counts, self._used(samples, counts), generator)
+        return shifted_along_channels(counts, self.max_shift, generator)
 
     def _blended(self, samples: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
         a, b = self._part(samples), self._part(others)
@@ -141,7 +143,7 @@ class AugmentedLoader(FrameLoader):
         else:
             end_a, end_b = self._used(samples, a) + delay_a, self._used(others, b) + delay_b
             steps = int(torch.maximum(end_a, end_b).max())
-        return blended(moved(a, delay_a, steps), moved(b, delay_b, steps), generator)
+        return blended(a, delay_a, b, delay_b, steps, generator)
 
 
 def _padded(counts: Tensor, steps: int) -> Tensor:
@@ -164,3 +166,132 @@ class _Partners:
         size = self.size[samples]
         step = 1 + (torch.rand(len(samples), generator=generator) * (size - 1)).long()
         return self.by_class[self.start[samples] + (self.rank[samples] + step) % size]
+
+
+def shifted_along_channels(counts: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
+    """Shift every sample as a whole by a random number of channels; zeros move in.
+
+    Args:
+        counts: (B, T, C).
+        max_shift: the number is uniform in [-max_shift, max_shift].
+        generator: of the shifts, on the device of the counts.
+
+    Returns:
+        (B, T, C).
+    """
+    samples, steps, channels = counts.shape
+    shift = torch.randint(
+        -max_shift, max_shift + 1, (samples, 1), generator=generator, device=counts.device
+    )
+    padded = torch.nn.functional.pad(counts, (max_shift, max_shift))
+    rows = torch.arange(samples * steps, device=counts.device).view(samples, steps)
+    start = rows * padded.shape[2] + max_shift - shift
+    windows = padded.view(-1).unfold(0, channels, 1)
+    return windows.index_select(0, start.view(-1)).view(counts.shape)
+
+
+def shifted_in_time(counts: Tensor, used: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift every channel of every sample by a random number of frames.
+
+    Args:
+        counts: (B, T, C).
+        used: (B,), frames of each recording; nothing is moved beyond them.
+        generator: of the shifts, on the device of the counts.
+
+    Returns:
+        (B, T, C).
+    """
+    samples, _, channels = counts.shape
+    shift = torch.randint(
+        -MAX_SHIFT,
+        MAX_SHIFT + 1,
+        (samples, channels),
+        generator=generator,
+        device=counts.device,
+    )
+    return moved(counts, shift, used)
+
+
+def aligning_delays(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how many frames each of two batches is delayed so that their centres meet.
+
+    Args:
+        a: (B, T, C).
+        b: (B, T', C).
+
+    Returns:
+        two int64 tensors (B,), of which one is 0 in each place.
+
+    Example:
+        >>> early, late = torch.zeros(1, 9, 1), torch.zeros(1, 9, 1)
+        >>> early[0, 2], late[0, 7] = 3, 1
+        >>> aligning_delays(early, late)
+        (tensor([5]), tensor([0]))
+    """
+    difference = (_centre(a) - _centre(b)).round().long()
+    return (-difference).clamp(min=0), difference.clamp(min=0)
+
+
+def moved(counts: Tensor, shift: Tensor, steps: Tensor | int) -> Tensor:
+    """Move spikes in time and drop those that leave the recording.
+
+    Args:
+        counts: (B, T, C).
+        shift: frames by which each sample (B,), or each of its channels (B, C), moves.
+        steps: frames of the result, or the frames each sample may use (B,) within T.
+
+    Returns:
+        (B, T, C), or (B, steps, C) where that is a number.
+    """
+    samples, had, channels = counts.shape
+    where, found = _moved_cells(counts, shift, steps)
+    result = found.new_zeros(samples, steps if isinstance(steps, int) else had, channels)
+    result.view(-1)[where] = found
+    return result
+
+
+def blended(
+    a: Tensor, delay_a: Tensor, b: Tensor, delay_b: Tensor, steps: int, generator: torch.Generator
+) -> Tensor:
+    """Delay two batches, keep each of their spikes with probability 1/2 and add them.
+
+    Args:
+        a: (B, T, C).
+        delay_a: frames by which each sample of it moves, (B,).
+        b: (B, T', C).
+        delay_b: the same of ``b``.
+        steps: frames of the result.
+        generator: of the choice, on their device.
+
+    Returns:
+        int64 counts (B, steps, C).
+    """
+    shape = (a.shape[0], steps, a.shape[2])
+    cells = (_moved_cells(a, delay_a, steps), _moved_cells(b, delay_b, steps))
+    spikes = torch.cat([where.repeat_interleave(counts.long()) for where, counts in cells])
+    kept = torch.rand(len(spikes), generator=generator, device=spikes.device) < KEEP
+    return spikes[kept].bincount(minlength=math.prod(shape)).view(shape)
+
+
+def _moved_cells(counts: Tensor, shift: Tensor, steps: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Return the flat positions (n,) in the result of :func:`moved`, and the counts there."""
+    _, had, channels = counts.shape
+    frames = steps if isinstance(steps, int) else had
+    flat = counts.reshape(-1)
+    where = flat.nonzero().view(-1)
+    row, sample = where // channels, where // (had * channels)
+    which = sample if shift.ndim == 1 else sample * channels + where % channels
+    by = shift.reshape(-1).index_select(0, which)
+    time = row - sample * had + by
+    limit = steps if isinstance(steps, int) else steps.index_select(0, sample)
+    inside = ((time >= 0) & (time < limit)).nonzero().view(-1)
+    target = where + (by + sample * (frames - had)) * channels
+    found = flat.index_select(0, where.index_select(0, inside))
+    return target.index_select(0, inside), found
+
+
+def _centre(counts: Tensor) -> Tensor:
+    """Mean time of the spikes in frames, (B,); 0 without spikes."""
+    per_frame = counts.sum(dim=2, dtype=torch.float32)
+    time = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float32)
+    return (per_frame @ time) / per_frame.sum(dim=1).clamp(min=1.0)

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 GRIDS = ("fixed", "delrec_shd", "delrec_ssc")
+CELLS = 4_000_000  # cells binned at a time; a cell takes 8 bytes meanwhile
 Array = npt.NDArray[Any]
 
 
@@ -52,22 +53,36 @@ class Events(NamedTuple):
         return np.diff(self.offsets)
 
 
+class Totals(NamedTuple):
+    """What a user should know about binned recordings.
+
+    Attributes:
+        saturated: how many counts were above 255.
+        dropped: how many events lay beyond the grid.
+        empty: how many recordings have no event at all; their frames are zero.
+    """
+
+    saturated: int = 0
+    dropped: int = 0
+    empty: int = 0
+
+    def plus(self, other: Totals) -> Totals:
+        """Return the sums with those of other recordings."""
+        return Totals(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
 class Frames(NamedTuple):
     """Binned recordings.
 
     Attributes:
         frames: uint8 (S, T, C), counts; above 255 they stay at 255.
         lengths: int64 (S,) frames used by each recording, or None where all use T.
-        saturated: how many counts were above 255.
-        dropped: how many events lay beyond the grid.
-        empty: how many recordings have no event at all; their frames are zero.
+        totals: what was saturated, dropped or empty.
     """
 
     frames: Array
     lengths: Array | None
-    saturated: int
-    dropped: int
-    empty: int
+    totals: Totals
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,7 @@ class Binning:
                 (``delrec_shd`` only).
 
         Returns:
-            the frames, with what saturated and what was dropped.
+            the frames, with what was saturated, dropped or empty.
         """
         lengths = self.lengths(events)
         if lengths is None:
@@ -152,7 +167,17 @@ class Binning:
         cell = ((sample * steps + bins) * self.channels + channels)[keep]
         frames, saturated = count_cells(cell, (events.samples, steps, self.channels))
         empty = int((events.counts == 0).sum())
-        return Frames(frames, lengths, saturated, int(len(keep) - keep.sum()), empty)
+        return Frames(frames, lengths, Totals(saturated, int(len(keep) - keep.sum()), empty))
+
+
+def recordings_at_once(cells: int) -> int:
+    """Return how many recordings of so many cells (T times C) are binned together.
+
+    Example:
+        >>> recordings_at_once(140 * 140)
+        204
+    """
+    return max(1, CELLS // cells)
 
 
 def count_cells(cell: Array, shape: tuple[int, ...]) -> tuple[Array, int]:

@@ -19,58 +19,30 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnbreg.datasets.binning import Array, Frames
+from snnbreg.datasets.binning import Array, Frames, Totals
+from snnbreg.datasets.loader import FrameSet
 
 VERSION = 1  # raised whenever the same settings would give other frames
 STALE_SECONDS = 86_400.0
 
 
-class Recordings(NamedTuple):
-    """All binned recordings of one source.
+class Stream(NamedTuple):
+    """Recordings that are about to be binned.
 
     Attributes:
-        frames: uint8 (S, T, C), memory-mapped where the cache works.
-        labels: int64 (S,).
-        lengths: int64 (S,) or None.
-        saturated, dropped, empty: counts above 255, events beyond the grid, recordings without
-            events.
-        notes: what the user should know about the cache.
+        shape: (S, T, C) of the frames.
+        labels: int64 (S,), or with more axes after the first.
+        parts: the frames, some recordings at a time.
     """
-
-    frames: Array
-    labels: Array
-    lengths: Array | None
-    saturated: int
-    dropped: int
-    empty: int
-    notes: tuple[str, ...] = ()
-
-
-class Totals(NamedTuple):
-    """What was counted on the way: see :class:`~snnbreg.datasets.binning.Frames`."""
-
-    saturated: int = 0
-    dropped: int = 0
-    empty: int = 0
-
-    def plus(self, part: Frames) -> Totals:
-        """Return the sums with those of one more part."""
-        return Totals(
-            self.saturated + part.saturated, self.dropped + part.dropped, self.empty + part.empty
-        )
-
-
-class Stream(NamedTuple):
-    """Recordings that are about to be binned: what is known before, and the frames in parts."""
 
     shape: tuple[int, int, int]
     labels: Array
-    lengths: Array | None
     parts: Iterator[Frames]
 
 
@@ -98,7 +70,7 @@ def file_identity(path: Path) -> dict[str, Any]:
 
 def cached(
     name: str, key: Mapping[str, Any], open_stream: Callable[[], Stream], folder: Path
-) -> Recordings:
+) -> FrameSet:
     """Return binned recordings from the cache, after binning them where it has none.
 
     Args:
@@ -127,14 +99,14 @@ def cached(
     if found is not None:
         return found
     note = f"binned recordings are kept in memory: the cache {folder} is of no use ({reason})"
-    return _in_memory(open_stream())._replace(notes=(note,))
+    return replace(_in_memory(open_stream()), notes=(note,))
 
 
 class _CacheError(Exception):
     """The cache, not the data, made trouble."""
 
 
-def _read(entry: Path) -> Recordings | None:
+def _read(entry: Path) -> FrameSet | None:
     """Map an entry, or None where there is none or it is damaged."""
     try:
         meta = json.loads((entry / "meta.json").read_text())
@@ -142,7 +114,8 @@ def _read(entry: Path) -> Recordings | None:
         frames = np.asarray(np.load(entry / "frames.npy", mmap_mode="c"))
         labels = np.load(entry / "labels.npy")
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
-        return Recordings(frames, labels, lengths, *(meta[name] for name in Totals._fields))
+        totals = Totals(*(meta[name] for name in Totals._fields))
+        return FrameSet.of_arrays(frames, labels, lengths, totals)
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
@@ -155,16 +128,12 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
     except OSError as error:
         raise _CacheError(error) from error
     try:
-        totals = _write_frames(part / "frames.npy", stream)
-        meta = {
-            "lengths": stream.lengths is not None,
-            **totals._asdict(),
-            "key": json.loads(key),
-        }
+        lengths, totals = _write_frames(part / "frames.npy", stream)
+        meta = {"lengths": lengths is not None, **totals._asdict(), "key": json.loads(key)}
         try:
             np.save(part / "labels.npy", stream.labels)
-            if stream.lengths is not None:
-                np.save(part / "lengths.npy", stream.lengths)
+            if lengths is not None:
+                np.save(part / "lengths.npy", lengths)
             (part / "meta.json").write_text(json.dumps(meta, indent=1))
             _publish(part, entry)
         except OSError as error:
@@ -173,9 +142,13 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_frames(path: Path, stream: Stream) -> Totals:
-    """Write the parts one by one; plain writes, so that a full disk is an error and no crash."""
-    totals = Totals()
+def _write_frames(path: Path, stream: Stream) -> tuple[Array | None, Totals]:
+    """Write the parts one by one; plain writes, so that a full disk is an error and no crash.
+
+    Returns:
+        the lengths of all recordings where they differ, and what was counted on the way.
+    """
+    lengths, totals = [], Totals()
     header = {"descr": "|u1", "fortran_order": False, "shape": stream.shape}
     try:
         file = path.open("wb")
@@ -186,14 +159,21 @@ def _write_frames(path: Path, stream: Stream) -> Totals:
             np.lib.format.write_array_header_1_0(file, header)
             for part in _data(stream.parts):
                 file.write(np.ascontiguousarray(part.frames).data)
-                totals = totals.plus(part)
+                lengths.append(part.lengths)
+                totals = totals.plus(part.totals)
             file.flush()
             os.fsync(file.fileno())
     except _DataError as failure:
         raise failure.error from None
     except OSError as error:
         raise _CacheError(error) from error
-    return totals
+    return _joined(lengths), totals
+
+
+def _joined(lengths: list[Array | None]) -> Array | None:
+    """Return the lengths of all parts; None where every recording uses all frames."""
+    known = [part for part in lengths if part is not None]
+    return np.concatenate(known) if known else None
 
 
 class _DataError(Exception):
@@ -232,10 +212,12 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _in_memory(stream: Stream) -> Recordings:
-    frames, done, totals = np.empty(stream.shape, np.uint8), 0, Totals()
+def _in_memory(stream: Stream) -> FrameSet:
+    frames, done = np.empty(stream.shape, np.uint8), 0
+    lengths, totals = [], Totals()
     for part in stream.parts:
         frames[done : done + len(part.frames)] = part.frames
         done += len(part.frames)
-        totals = totals.plus(part)
-    return Recordings(frames, stream.labels, stream.lengths, *totals)
+        lengths.append(part.lengths)
+        totals = totals.plus(part.totals)
+    return FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals)

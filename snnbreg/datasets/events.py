@@ -1,20 +1,23 @@
 """Reading recordings from HDF5 files in the layout of SHD and SSC (Cramer et al. 2020).
 
 ``spikes/times`` (seconds) and ``spikes/units`` hold one array of varying length per recording,
-``labels`` one number per recording. Each file is opened once; everything that would make wrong
-frames is refused with a message that names the file and the recording.
+``labels`` one number per recording. Each file is opened once and binned into the cache; everything
+that would make wrong frames is refused with a message that names the file and the recording.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snnbreg.datasets.binning import Array, Events
+from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
+from snnbreg.datasets.cache import Stream, cached, file_identity
+from snnbreg.datasets.loader import FrameSet
 
 LAYOUT = "spikes/times (seconds), spikes/units and labels, one entry per recording"
 
@@ -154,3 +157,48 @@ def open_events(path: str | Path, units: int = 700, classes: int = 20) -> Iterat
         ) from error
     with file:
         yield EventFile(file, path, units, classes)
+
+
+def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache: Path) -> FrameSet:
+    """Return the binned recordings of an HDF5 file in SHD's layout.
+
+    Args:
+        path: the file; it must exist.
+        name: readable beginning of the cache entry's name.
+        binning: how to bin.
+        classes: number of classes of the data set.
+        cache: folder of the cache.
+
+    Raises:
+        OSError, ValueError: as :func:`open_events` and :meth:`EventFile.read`.
+    """
+    key = {"file": file_identity(path), "classes": classes, **asdict(binning)}
+    with ExitStack() as stack:
+
+        def open_stream() -> Stream:
+            return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
+
+        return cached(f"{name}-{path.stem}", key, open_stream, cache)
+
+
+def _stream(file: EventFile, binning: Binning) -> Stream:
+    samples, steps = len(file), _steps(file, binning)
+    at_once = recordings_at_once(steps * binning.channels)
+
+    def parts() -> Iterator[Frames]:
+        for start in range(0, samples, at_once):
+            yield binning(file.read(start, min(start + at_once, samples)), steps)
+
+    return Stream((samples, steps, binning.channels), file.labels, parts())
+
+
+def _steps(file: EventFile, binning: Binning) -> int:
+    """Return T of all recordings of a file, found by reading it once where they differ."""
+    if binning.grid != "delrec_shd":
+        return binning.steps
+    longest = 1
+    for start in range(0, len(file), 256):
+        lengths = binning.lengths(file.read(start, min(start + 256, len(file))))
+        assert lengths is not None
+        longest = max(longest, int(lengths.max()))
+    return longest

@@ -1,6 +1,10 @@
 """Frames to batches: splits without copies, batches in an order that depends on numbers alone.
 
 Legend: T time bins, B batch, C channels.
+
+Randomness is a pure function of numbers (a seed, an epoch, ...), the same on every machine, without
+a global generator. NumPy guarantees the streams of ``SeedSequence`` and ``PCG64`` for good, but not
+those of the methods built upon them, so permutations are made here from the raw stream.
 """
 
 from __future__ import annotations
@@ -8,15 +12,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from snnbreg.datasets.seeds import derive_seed, permutation
+from snnbreg.datasets.binning import Array, Totals
 
 Encoder = Callable[[Tensor, int], Tensor]
 """Frames (T, B, C) and a seed to frames (T', B, C')."""
 
-_ORDER, _ENCODE = 0, 1  # streams of random numbers
+_ORDER, _ENCODE = 0, 1  # streams of random numbers; augment.py has 2
+_NOTHING = Totals()
+
+
+def permutation(n: int, *entropy: int) -> Tensor:
+    """Return a permutation of ``0..n-1`` that depends on ``entropy`` alone.
+
+    Args:
+        n: number of elements.
+        *entropy: non-negative integers (a seed, an epoch, a stream number).
+
+    Returns:
+        int64 tensor ``(n,)``.
+
+    Raises:
+        ValueError: if a number in ``entropy`` is negative.
+
+    Example:
+        >>> permutation(6, 0).tolist()
+        [3, 2, 1, 0, 4, 5]
+    """
+    raw = np.random.PCG64(_sequence(entropy)).random_raw(n)
+    return torch.from_numpy(np.argsort(raw, kind="stable"))
+
+
+def derive_seed(*entropy: int) -> int:
+    """Return a seed below 2**63 for a ``torch.Generator``, a pure function of ``entropy``.
+
+    Example:
+        >>> derive_seed(0, 1) == derive_seed(0, 1), derive_seed(0, 1) == derive_seed(1, 0)
+        (True, False)
+    """
+    return int(_sequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _sequence(entropy: tuple[int, ...]) -> np.random.SeedSequence:
+    if any(number < 0 for number in entropy):
+        raise ValueError(f"seeds must be 0 or more, got {entropy}")
+    return np.random.SeedSequence(entropy)
 
 
 @dataclass(frozen=True)
@@ -25,12 +68,14 @@ class FrameSet:
 
     Args:
         frames: uint8 (samples, T, C), in memory, memory-mapped or on a device; never copied.
-        labels: int64 (samples,).
+        labels: int64, the first axis is that of the samples: (samples,) for one label each.
         index: int64, the samples of this split in order; None for all.
         lengths: int64 (samples,), frames used by each sample; a batch is cut to its longest.
             None where every sample uses T.
         scale: frames are multiplied by it in a batch (1/255 for images).
         first: number of ``frames[0]`` among all samples of the data set.
+        totals: what was saturated, dropped or empty when the frames were binned.
+        notes: other sentences that a run prints at its start.
 
     Raises:
         ValueError: if types or shapes do not fit together.
@@ -48,6 +93,8 @@ class FrameSet:
     lengths: Tensor | None = None
     scale: float = 1.0
     first: int = 0
+    totals: Totals = _NOTHING
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frames.dtype != torch.uint8 or self.frames.ndim != 3:
@@ -55,21 +102,40 @@ class FrameSet:
                 "frames must be uint8 (samples, T, C), got "
                 f"{self.frames.dtype} {tuple(self.frames.shape)}"
             )
-        for name, values in (("labels", self.labels), ("lengths", self.lengths)):
-            if values is not None and (
-                values.dtype != torch.int64 or values.shape != self.frames.shape[:1]
-            ):
-                raise ValueError(
-                    f"{name} must be int64 ({len(self.frames)},), got "
-                    f"{values.dtype} {tuple(values.shape)}"
-                )
+        samples = len(self.frames)
+        if self.labels.dtype != torch.int64 or self.labels.shape[:1] != (samples,):
+            raise ValueError(
+                f"labels must be int64 with {samples} entries, one per sample, got "
+                f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            )
+        lengths = self.lengths
+        if lengths is not None and (lengths.dtype != torch.int64 or lengths.shape != (samples,)):
+            raise ValueError(
+                f"lengths must be int64 ({samples},), got {lengths.dtype} {tuple(lengths.shape)}"
+            )
+
+    @classmethod
+    def of_arrays(
+        cls, frames: Array, labels: Array, lengths: Array | None = None, totals: Totals = _NOTHING
+    ) -> FrameSet:
+        """Return a split with all samples of NumPy arrays, sharing their memory.
+
+        Args:
+            frames: uint8 (samples, T, C).
+            labels: int64 (samples,), or with more axes after the first.
+            lengths: int64 (samples,) or None.
+            totals: what was counted in binning.
+        """
+        tensors = None if lengths is None else torch.from_numpy(lengths)
+        arrays = torch.from_numpy(frames), torch.from_numpy(labels)
+        return cls(*arrays, lengths=tensors, totals=totals)
 
     def __len__(self) -> int:
         return len(self.frames) if self.index is None else len(self.index)
 
     @property
     def targets(self) -> Tensor:
-        """Labels of the split's samples in order, int64 (len,)."""
+        """Labels of the split's samples in order, int64: (len,) for one label each."""
         return self.labels if self.index is None else self.labels[self.index]
 
     @property
@@ -90,89 +156,6 @@ class FrameSet:
         """
         return replace(self, index=index if self.index is None else self.index[index])
 
-    def to(self, device: torch.device | str) -> FrameSet:
-        """Return the split with its frames on a device (labels and index stay where they are)."""
-        return replace(self, frames=self.frames.to(device))
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A loaded data set.
-
-    Args:
-        name: of the data set.
-        train, valid, test: the splits.
-        channels: C of a batch.
-        classes: number of classes.
-        steps: T of a batch (the longest one where recordings differ).
-        saturated: how many counts above 255 were set to 255, over all splits.
-        notes: sentences that a run prints at its start.
-        encoder: turns a batch of images into spikes; None where frames are used as they are.
-        augmented_loader: makes the loader of the shuffled training split where that is augmented;
-            None where it is not.
-    """
-
-    name: str
-    train: FrameSet
-    valid: FrameSet
-    test: FrameSet
-    channels: int
-    classes: int
-    steps: int
-    saturated: int = 0
-    notes: tuple[str, ...] = ()
-    encoder: Encoder | None = None
-    augmented_loader: Callable[..., FrameLoader] | None = None
-
-    def nbytes(self) -> int:
-        """Bytes of all frames; splits that share frames count once."""
-        frames = {s.frames.data_ptr(): s.frames for s in (self.train, self.valid, self.test)}
-        return sum(tensor.nbytes for tensor in frames.values())
-
-    def to(self, device: torch.device | str) -> Splits:
-        """Return the data set with its frames on a device; splits that share frames still do."""
-        moved: dict[int, Tensor] = {}
-
-        def move(split: FrameSet) -> FrameSet:
-            place = split.frames.data_ptr()
-            if place not in moved:
-                moved[place] = split.frames.to(device)
-            return replace(split, frames=moved[place])
-
-        return replace(self, train=move(self.train), valid=move(self.valid), test=move(self.test))
-
-    def loader(
-        self,
-        split: str,
-        batch_size: int,
-        shuffle: bool = False,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        drop_last: bool = False,
-    ) -> FrameLoader:
-        """Return a loader of one split with this data set's encoder.
-
-        The training split is augmented where the data set asks for it, if it is shuffled.
-
-        Args:
-            split: ``train``, ``valid`` or ``test``; other arguments as :class:`FrameLoader`.
-            batch_size: samples per batch.
-            shuffle: new order in each epoch.
-            seed: of order and encoding.
-            device: where batches go.
-            drop_last: leave out a last batch that is smaller than the others.
-
-        Raises:
-            ValueError: if there is no such split.
-        """
-        if split not in ("train", "valid", "test"):
-            raise ValueError(f"split must be train, valid or test, got {split!r}")
-        frames: FrameSet = getattr(self, split)
-        make: Callable[..., FrameLoader] = FrameLoader
-        if split == "train" and shuffle and self.augmented_loader is not None:
-            make = self.augmented_loader
-        return make(frames, batch_size, shuffle, seed, self.encoder, device, drop_last)
-
 
 class FrameLoader:
     """Batches of a split, as a pure function of (seed, epoch).
@@ -187,10 +170,9 @@ class FrameLoader:
         seed: of the order and of a random encoding; 0 or more.
         encoder: applied to each batch with a seed of its own.
         device: where batches go; bytes are moved, so the frames may lie there already or not.
-        drop_last: leave out a last batch that is smaller than the others.
 
     Raises:
-        ValueError: if the batch size is below 1 or the split gives no batch.
+        ValueError: if the batch size is below 1 or the split has no samples.
 
     Example:
         >>> s = FrameSet(torch.ones(5, 3, 2, dtype=torch.uint8), torch.arange(5))
@@ -206,17 +188,13 @@ class FrameLoader:
         seed: int = 0,
         encoder: Encoder | None = None,
         device: torch.device | str = "cpu",
-        drop_last: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.frames, self.batch_size, self.shuffle, self.seed = frames, batch_size, shuffle, seed
-        self.encoder, self.device, self.drop_last = encoder, torch.device(device), drop_last
-        if len(self) == 0:
-            raise ValueError(
-                f"no batch can be made of {len(frames)} samples with batch_size={batch_size} "
-                f"and drop_last={drop_last}"
-            )
+        self.encoder, self.device = encoder, torch.device(device)
+        if not len(frames):
+            raise ValueError("no batch can be made of a split without samples")
 
     @property
     def samples(self) -> int:
@@ -230,8 +208,7 @@ class FrameLoader:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        down, up = self.samples // self.batch_size, -(-self.samples // self.batch_size)
-        return down if self.drop_last else up
+        return -(-self.samples // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch.
@@ -240,7 +217,8 @@ class FrameLoader:
             epoch: its number, 0 or more.
 
         Yields:
-            float32 frames (T, B, C), contiguous, and int64 labels (B,), on the device.
+            float32 frames (T, B, C), contiguous, and their int64 labels, samples first: (B,) for
+            one label each; both on the device.
         """
         for batch, items in enumerate(self._order(epoch)):
             index = items if self.frames.index is None else self.frames.index[items]

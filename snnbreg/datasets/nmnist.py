@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from snnbreg.datasets.binning import Array, Binning, Events, Frames
-from snnbreg.datasets.cache import Recordings, Stream, cache_folder, cached
-from snnbreg.datasets.loader import Splits
-from snnbreg.datasets.locate import data_root, missing_message, require
-from snnbreg.datasets.recordings import part_size
-from snnbreg.datasets.splits import assemble
+from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
+from snnbreg.datasets.cache import Stream, cache_folder, cached
+from snnbreg.datasets.download import data_root, missing_message, require
+from snnbreg.datasets.loader import FrameSet
+from snnbreg.datasets.splits import Splits, make_splits
 
 SIDE = 34
 UNITS = 2 * SIDE * SIDE
@@ -68,7 +67,7 @@ class NMNIST:
         folders = require("nmnist", root, ("NMNIST/Train", "NMNIST/Test"))
         cache = cache_folder(self.cache)
         train, test = (_load_folder(folder, root, grid, cache) for folder in folders)
-        return assemble(
+        return make_splits(
             "nmnist",
             {"train": train, "test": test},
             self.CLASSES,
@@ -78,7 +77,7 @@ class NMNIST:
         )
 
 
-def _load_folder(folder: Path, root: Path, grid: Binning, cache: Path) -> Recordings:
+def _load_folder(folder: Path, root: Path, grid: Binning, cache: Path) -> FrameSet:
     files = [file for digit in range(10) for file in sorted(folder.glob(f"{digit}/*.bin"))]
     if not files:
         names = [f"{folder.relative_to(root)}/<digit>/*.bin"]
@@ -89,14 +88,14 @@ def _load_folder(folder: Path, root: Path, grid: Binning, cache: Path) -> Record
         stat = file.stat()
         listing.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     key = {"folder": str(folder.resolve()), "files": listing.hexdigest(), **asdict(grid)}
-    at_once = part_size(grid.steps * grid.channels)
+    at_once = recordings_at_once(grid.steps * grid.channels)
 
     def parts() -> Iterator[Frames]:
         for start in range(0, len(files), at_once):
             yield grid(_read(files[start : start + at_once]))
 
     def open_stream() -> Stream:
-        return Stream((len(files), grid.steps, grid.channels), labels, None, parts())
+        return Stream((len(files), grid.steps, grid.channels), labels, parts())
 
     return cached(f"nmnist-{folder.name.lower()}", key, open_stream, cache)
 

@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from snnbreg.datasets.binning import Array, Binning, coarsen, count_cells
-from snnbreg.datasets.cache import Recordings
+from snnbreg.datasets.binning import Array, Binning, Totals, coarsen, count_cells
 from snnbreg.datasets.events import open_events
+from snnbreg.datasets.loader import FrameSet
 
-SPLITS = ("train", "valid", "test")
 FILE = "spoken_digits.xz"
 
 
@@ -89,7 +88,7 @@ def read_pack(path: Path | None = None) -> Pack:
     return Pack(int(bin_ns), tuple(int(size) for size in sizes), labels, frames)
 
 
-def packed_recordings(pack: Pack, binning: Binning) -> list[Recordings]:
+def packed_recordings(pack: Pack, binning: Binning) -> list[FrameSet]:
     """Return the recordings of each split on a grid, summed from the pack's bins.
 
     Raises:
@@ -110,7 +109,8 @@ def packed_recordings(pack: Pack, binning: Binning) -> list[Recordings]:
         dropped = int(fine[:, steps:].sum(dtype=np.int64))
         empty = int((~fine.any(axis=(1, 2))).sum())
         labels = pack.labels[part].astype(np.int64)
-        recordings.append(Recordings(frames, labels, None, saturated, dropped, empty))
+        totals = Totals(saturated, dropped, empty)
+        recordings.append(FrameSet.of_arrays(frames, labels, totals=totals))
     return recordings
 
 

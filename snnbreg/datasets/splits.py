@@ -1,36 +1,96 @@
-"""Making the three splits: validation by seed, limits, and what a run should be told."""
+"""The three splits of a data set: validation by seed, limits, and what a run should be told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from snnbreg.datasets.binning import Array
-from snnbreg.datasets.cache import Recordings
-from snnbreg.datasets.encoders import ImageEncoder
-from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
-from snnbreg.datasets.seeds import permutation
+from snnbreg.datasets.binning import Array, Totals
+from snnbreg.datasets.loader import Encoder, FrameLoader, FrameSet, permutation
 
-BINNINGS = ("fixed", "delrec")
+SPLITS = ("train", "valid", "test")
 _LIMIT_SEED = 20_240_229  # the samples that a limit keeps do not depend on a run's seed
 
 
-def grid_of(binning: str, delrec: str) -> str:
-    """Return the grid that the config's ``binning`` means for a data set.
+@dataclass(frozen=True)
+class Splits:
+    """A loaded data set.
 
     Args:
-        binning: ``fixed`` or ``delrec``.
-        delrec: the grid published for this data set.
-
-    Raises:
-        ValueError: for another name.
+        name: of the data set.
+        train, valid, test: the splits.
+        channels: C of a batch.
+        classes: number of classes.
+        steps: T of a batch (the longest one where recordings differ).
+        notes: sentences that a run prints at its start.
+        encoder: turns a batch of images into spikes; None where frames are used as they are.
+        augmented_loader: makes the loader of the shuffled training split where that is augmented;
+            None where it is not.
     """
-    if binning not in BINNINGS:
-        raise ValueError(f"dataset.binning must be fixed or delrec, got {binning!r}")
-    return delrec if binning == "delrec" else "fixed"
+
+    name: str
+    train: FrameSet
+    valid: FrameSet
+    test: FrameSet
+    channels: int
+    classes: int
+    steps: int
+    notes: tuple[str, ...] = ()
+    encoder: Encoder | None = None
+    augmented_loader: Callable[..., FrameLoader] | None = None
+
+    def nbytes(self) -> int:
+        """Bytes of all frames; splits that share frames count once."""
+        frames = {s.frames.data_ptr(): s.frames for s in (self.train, self.valid, self.test)}
+        return sum(tensor.nbytes for tensor in frames.values())
+
+    def to(self, device: torch.device | str) -> Splits:
+        """Return the data set with its frames on a device; splits that share frames still do.
+
+        Labels and indices stay where they are.
+        """
+        moved: dict[int, Tensor] = {}
+
+        def move(split: FrameSet) -> FrameSet:
+            place = split.frames.data_ptr()
+            if place not in moved:
+                moved[place] = split.frames.to(device)
+            return replace(split, frames=moved[place])
+
+        return replace(self, train=move(self.train), valid=move(self.valid), test=move(self.test))
+
+    def loader(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> FrameLoader:
+        """Return a loader of one split with this data set's encoder.
+
+        The training split is augmented where the data set asks for it, if it is shuffled.
+
+        Args:
+            split: ``train``, ``valid`` or ``test``; other arguments as :class:`FrameLoader`.
+            batch_size: samples per batch.
+            shuffle: new order in each epoch.
+            seed: of order and encoding.
+            device: where batches go.
+
+        Raises:
+            ValueError: if there is no such split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be train, valid or test, got {split!r}")
+        frames: FrameSet = getattr(self, split)
+        make: Callable[..., FrameLoader] = FrameLoader
+        if split == "train" and shuffle and self.augmented_loader is not None:
+            make = self.augmented_loader
+        return make(frames, batch_size, shuffle, seed, self.encoder, device)
 
 
 def split_validation(train: FrameSet, fraction: float, seed: int) -> tuple[FrameSet, FrameSet]:
@@ -73,49 +133,36 @@ def limited(split: FrameSet, limit: int | None) -> FrameSet:
     return split.subset(permutation(len(split), _LIMIT_SEED)[:limit].sort().values)
 
 
-def frame_set(recordings: Recordings, scale: float = 1.0, first: int = 0) -> FrameSet:
-    """Return a split with all recordings, numbered from ``first``; the frames are shared."""
-    lengths = recordings.lengths
-    return FrameSet(
-        torch.from_numpy(recordings.frames),
-        torch.from_numpy(recordings.labels),
-        lengths=None if lengths is None else torch.from_numpy(lengths),
-        scale=scale,
-        first=first,
-    )
-
-
-def joined(parts: Iterable[Recordings]) -> Recordings:
-    """Return recordings one behind the other: one copy, shorter ones end in empty frames."""
+def joined(parts: Iterable[FrameSet]) -> FrameSet:
+    """Return whole recordings one behind the other: one copy, shorter ones end in empty frames."""
     parts = list(parts)
     steps = max(part.frames.shape[1] for part in parts)
     samples = sum(len(part.frames) for part in parts)
-    frames = np.zeros((samples, steps, parts[0].frames.shape[2]), np.uint8)
-    start = 0
+    frames = torch.zeros(samples, steps, parts[0].frames.shape[2], dtype=torch.uint8)
+    totals, start = Totals(), 0
     for part in parts:
         stop = start + len(part.frames)
         frames[start:stop, : part.frames.shape[1]] = part.frames
-        start = stop
+        totals, start = totals.plus(part.totals), stop
     lengths = [part.lengths for part in parts if part.lengths is not None]
-    return Recordings(
+    return FrameSet(
         frames,
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate(lengths) if lengths else None,
-        saturated=sum(part.saturated for part in parts),
-        dropped=sum(part.dropped for part in parts),
-        empty=sum(part.empty for part in parts),
+        torch.cat([part.labels for part in parts]),
+        lengths=torch.cat(lengths) if lengths else None,
+        scale=parts[0].scale,
+        totals=totals,
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
-def describe(parts: Mapping[str, Recordings]) -> tuple[str, ...]:
+def describe(parts: Mapping[str, FrameSet]) -> tuple[str, ...]:
     """Return the notes a run prints about its data: what was dropped, saturated or empty."""
     notes: list[str] = []
     for name, part in parts.items():
         for count, text in (
-            (part.empty, "recordings without events: their frames are all zero"),
-            (part.dropped, "events beyond the grid's duration dropped"),
-            (part.saturated, "counts above 255 set to 255"),
+            (part.totals.empty, "recordings without events: their frames are all zero"),
+            (part.totals.dropped, "events beyond the grid's duration dropped"),
+            (part.totals.saturated, "counts above 255 set to 255"),
         ):
             if count:
                 notes.append(f"{name}: {count:,} {text}")
@@ -123,69 +170,61 @@ def describe(parts: Mapping[str, Recordings]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def assemble(
+def make_splits(
     name: str,
-    parts: Mapping[str, Recordings],
+    parts: Mapping[str, FrameSet],
     classes: int,
     *,
     members: Mapping[str, Array] | None = None,
     limit: int | None = None,
     valid_fraction: float = 0.0,
     split_seed: int = 0,
-    scale: float = 1.0,
-    encoder: ImageEncoder | None = None,
+    encoder: Encoder | None = None,
+    steps: int | None = None,
     augmented_loader: Callable[..., FrameLoader] | None = None,
 ) -> Splits:
-    """Make splits of binned recordings.
+    """Make splits of binned recordings or images.
 
     Args:
         name: of the data set.
-        parts: recordings of ``train``, of ``valid`` where there is an official one, and of
-            ``test``; samples are numbered in this order.
+        parts: the samples of ``train``, of ``valid`` where there is an official one, and of
+            ``test``; they are numbered in this order.
         classes: number of classes.
         members: the numbers of each split's samples; None where the parts are the splits.
         limit: at most so many samples per split.
         valid_fraction: part of the training set that becomes the validation set, where ``parts``
             has none.
         split_seed: of that division.
-        scale: frames are multiplied by it in a batch.
         encoder: applied to batches of images.
+        steps: T of a batch; None for that of the frames.
         augmented_loader: makes the loader of the training split where that is augmented.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
     """
     for part, recordings in parts.items():
-        if not len(recordings.frames):
+        if not len(recordings):
             raise ValueError(f"{name}: the {part} file holds no recordings")
     if members is None:
-        sets = _numbered(parts, scale)
+        sets, first = {}, 0
+        for part, recordings in parts.items():
+            sets[part] = replace(recordings, first=first)
+            first += len(recordings.frames)
     else:
-        parts = {"all splits": joined(parts.values())}
-        whole = frame_set(parts["all splits"], scale)
+        whole = joined(parts.values())
+        parts = {"all splits": whole}
         sets = {split: whole.subset(torch.from_numpy(own)) for split, own in members.items()}
     if "valid" not in sets:
         sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
-    chosen: dict[str, Any] = {part: limited(split, limit) for part, split in sets.items()}
+    sets = {split: limited(sets[split], limit) for split in SPLITS}
     shapes = [recordings.frames.shape for recordings in parts.values()]
-    steps = max(shape[1] for shape in shapes)
     return Splits(
         name=name,
-        **chosen,
+        **sets,
         channels=shapes[0][2],
         classes=classes,
-        steps=steps if encoder is None else encoder.steps_of(steps),
-        saturated=sum(recordings.saturated for recordings in parts.values()),
+        steps=max(shape[1] for shape in shapes) if steps is None else steps,
         notes=describe(parts),
         encoder=encoder,
         augmented_loader=augmented_loader,
     )
-
-
-def _numbered(parts: Mapping[str, Recordings], scale: float) -> dict[str, FrameSet]:
-    sets: dict[str, FrameSet] = {}
-    first = 0
-    for part, recordings in parts.items():
-        sets[part] = frame_set(recordings, scale, first)
-        first += len(recordings.frames)
-    return sets

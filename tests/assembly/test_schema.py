@@ -121,6 +121,19 @@ def test_a_missing_key_is_named(composed: Compose) -> None:
         assembly.check(cfg)
 
 
+def test_a_key_that_no_longer_exists_may_stand_in_a_saved_config_alone(composed: Compose) -> None:
+    cfg = assembly.check(composed("dataset=rows_mnist"))
+    old = {**cfg, "dataset": {**cfg["dataset"], "binning": "fixed"}}
+    assert assembly.check(old, saved=True) == cfg
+    with pytest.raises(ValueError, match=r"dataset\.binning is no option of dataset=rows_mnist"):
+        assembly.check(old)
+    old["dataset"]["binnings"] = "fixed"
+    with pytest.raises(ValueError, match=r"dataset\.binnings is no option"):
+        assembly.check(old, saved=True)
+    shd = assembly.check(composed("dataset=shd", "dataset.binning=delrec"))
+    assert assembly.check(shd, saved=True)["dataset"]["binning"] == "delrec"
+
+
 def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
     composed: Compose,
 ) -> None:

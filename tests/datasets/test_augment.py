@@ -13,8 +13,11 @@ from snnbreg.datasets.augment import (
     ShiftedLoader,
     _Partners,
     augmentation,
+    blended,
+    moved,
+    shifted_along_channels,
+    shifted_in_time,
 )
-from snnbreg.datasets.shifts import blended, moved, shifted, shifted_voices
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -33,7 +36,7 @@ def frames() -> FrameSet:
 def test_shifts_are_literal_and_stay_within_the_recording(frames: FrameSet) -> None:
     counts, used = frames.frames.repeat(1, 1, 50), frames.lengths
     assert used is not None
-    result = shifted(counts, used, generator(1))
+    result = shifted_in_time(counts, used, generator(1))
     draws = torch.randint(-100, 101, (12, 1, 200), generator=generator(1))[:, 0]
     assert draws.min() == -100
     assert draws.max() == 100
@@ -46,9 +49,9 @@ def test_shifts_are_literal_and_stay_within_the_recording(frames: FrameSet) -> N
     assert torch.equal(result, expected)
 
 
-def test_a_voice_is_shifted_as_a_whole_by_a_number_of_channels_for_each_sample() -> None:
+def test_a_recording_is_shifted_as_a_whole_by_a_number_of_channels_for_each_sample() -> None:
     counts = torch.randint(0, 9, (50, 3, 7), dtype=torch.uint8, generator=generator())
-    result = shifted_voices(counts, 2, generator(1))
+    result = shifted_along_channels(counts, 2, generator(1))
     draws = torch.randint(-2, 3, (50, 1), generator=generator(1))[:, 0]
     assert set(draws.tolist()) == {-2, -1, 0, 1, 2}
     expected = torch.zeros_like(counts)
@@ -61,7 +64,7 @@ def test_a_voice_is_shifted_as_a_whole_by_a_number_of_channels_for_each_sample()
 
 def test_a_shift_beyond_the_channels_leaves_nothing_behind() -> None:
     counts = torch.ones(40, 2, 3, dtype=torch.uint8)
-    kept = shifted_voices(counts, 9, generator()).flatten(1).sum(1)
+    kept = shifted_along_channels(counts, 9, generator()).flatten(1).sum(1)
     assert set(kept.tolist()) == {0, 2, 4, 6}
 
 
@@ -110,7 +113,7 @@ def test_an_augmentation_that_cannot_be_is_refused(name: str, shift: int, messag
 
 def test_a_delay_pads_with_zeros_and_cuts_at_the_end() -> None:
     counts = torch.tensor([[[1], [2], [3]]] * 2)
-    assert moved(counts, torch.tensor([1, 3]), 5).dense()[..., 0].tolist() == [
+    assert moved(counts, torch.tensor([1, 3]), 5)[..., 0].tolist() == [
         [0, 1, 2, 3, 0],
         [0, 0, 0, 1, 2],
     ]
@@ -120,7 +123,7 @@ def test_blending_keeps_half_of_the_spikes_of_both_on_average() -> None:
     a = torch.tensor([0, 1, 8, 0]).repeat(1, 3000, 1).byte()
     b = torch.tensor([0, 0, 4, 1]).repeat(1, 3000, 1).byte()
     still = torch.zeros(1, dtype=torch.int64)
-    kept = blended(moved(a, still, 3000), moved(b, still, 3000), generator())
+    kept = blended(a, still, b, still, 3000, generator())
     assert kept.shape == a.shape
     assert (kept <= a + b).all()
     assert kept[..., 0].sum() == 0

@@ -29,9 +29,9 @@ def test_fixed_grid_is_the_literal_loop() -> None:
     expected = literal(recordings, bins, 90)
     assert result.frames.dtype == np.uint8
     np.testing.assert_array_equal(result.frames, expected)
-    assert result.dropped == sum(len(t) for t, _ in recordings) - expected.sum() > 0
+    assert result.totals.dropped == sum(len(t) for t, _ in recordings) - expected.sum() > 0
     assert result.lengths is None
-    assert result.saturated == 0
+    assert result.totals.saturated == 0
 
 
 def test_an_event_at_the_edge_of_a_bin_belongs_to_the_next_one_and_at_the_end_to_none() -> None:
@@ -39,7 +39,7 @@ def test_an_event_at_the_edge_of_a_bin_belongs_to_the_next_one_and_at_the_end_to
     result = Binning(bin_ms=10, duration_ms=300)(Events(times, np.zeros(6, int), np.array([0, 6])))
     assert np.flatnonzero(result.frames[0, :, 0]).tolist() == [0, 1, 29]
     assert result.frames[0, :, 0].sum() == 5
-    assert result.dropped == 1
+    assert result.totals.dropped == 1
 
 
 def test_every_decimal_time_at_an_edge_belongs_to_the_next_bin() -> None:
@@ -56,7 +56,7 @@ def test_a_last_bin_may_be_shorter() -> None:
     result = grid(Events(times, np.zeros(2, int), np.array([0, 2])))
     assert grid.steps == 4
     assert result.frames[0, 3, 0] == 1
-    assert result.dropped == 1
+    assert result.totals.dropped == 1
 
 
 def test_published_frames_of_shd_are_the_literal_loop() -> None:
@@ -83,7 +83,7 @@ def test_the_last_published_frame_of_shd_takes_what_remains() -> None:
     times = np.array([0.0, 0.01, 0.02], np.float16)  # exactly 10 and 20 ms
     result = Binning("delrec_shd")(Events(times, np.zeros(3, int), np.array([0, 3])))
     assert result.frames[0, :, 0].tolist() == [1, 2]
-    assert result.dropped == 0
+    assert result.totals.dropped == 0
 
 
 def test_published_frames_of_shd_keep_the_precision_of_the_file() -> None:
@@ -102,7 +102,7 @@ def test_published_frames_of_shd_exist_without_a_span_of_time() -> None:
     assert result.lengths is not None
     assert result.lengths.tolist() == [1, 1, 1]
     assert result.frames.sum(axis=(1, 2)).tolist() == [0, 1, 0]
-    assert result.empty == 2
+    assert result.totals.empty == 2
 
 
 def test_published_frames_of_ssc_are_the_literal_loop() -> None:
@@ -115,7 +115,7 @@ def test_published_frames_of_ssc_are_the_literal_loop() -> None:
     result = Binning("delrec_ssc", bin_ms=5.6, duration_ms=1400)(together(recordings))
     np.testing.assert_array_equal(result.frames, literal(recordings, bins, 250))
     assert not result.frames[:, 0].any()
-    assert result.dropped == 0
+    assert result.totals.dropped == 0
     assert max(float(t[-1]) for t, _ in recordings) > 1.4
 
 
@@ -155,7 +155,7 @@ def test_counts_above_a_byte_stop_at_255_and_are_counted() -> None:
     units = np.array([3] * 300 + [690] * 255)
     result = Binning()(Events(times, units, np.array([0, 555])))
     assert (result.frames[0, 0, 0], result.frames[0, 0, 138]) == (255, 255)
-    assert result.saturated == 1
+    assert result.totals.saturated == 1
     summed, saturated = coarsen(np.full((1, 4, 2), 100, np.uint8), 4, 2, 1)
     assert summed.tolist() == [[[255], [255]]]
     assert saturated == 2

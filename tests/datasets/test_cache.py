@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from snnbreg.datasets import cache as cache_module
-from snnbreg.datasets.binning import Binning, Frames
-from snnbreg.datasets.cache import Recordings, Stream, cache_folder, cached
-from snnbreg.datasets.recordings import load_event_file
+from snnbreg.datasets.binning import Binning, Frames, Totals
+from snnbreg.datasets.cache import Stream, cache_folder, cached
+from snnbreg.datasets.events import load_event_file
+from snnbreg.datasets.loader import FrameSet
 
 KEY = {"file": "x", "bin_ms": 10}
 
@@ -23,13 +24,14 @@ def stream(value: int = 1, parts: int = 3, calls: list[int] | None = None) -> St
         for i in range(parts):
             if calls is not None:
                 calls.append(i)
-            yield Frames(np.full((2, 4, 3), value + i, np.uint8), None, 1, 2, 3)
+            frames = np.full((2, 4, 3), value + i, np.uint8)
+            yield Frames(frames, np.full(2, 4), Totals(1, 2, 3))
 
     samples = 2 * parts
-    return Stream((samples, 4, 3), np.arange(samples), np.full(samples, 4), produce())
+    return Stream((samples, 4, 3), np.arange(samples), produce())
 
 
-def check(result: Recordings, value: int = 1) -> None:
+def check(result: FrameSet, value: int = 1) -> None:
     expected = np.repeat([value, value + 1, value + 2], 2)
     np.testing.assert_array_equal(
         result.frames, np.broadcast_to(expected[:, None, None], (6, 4, 3))
@@ -37,7 +39,7 @@ def check(result: Recordings, value: int = 1) -> None:
     assert result.labels.tolist() == [0, 1, 2, 3, 4, 5]
     assert result.lengths is not None
     assert result.lengths.tolist() == [4] * 6
-    assert (result.saturated, result.dropped, result.empty) == (3, 6, 9)
+    assert result.totals == Totals(saturated=3, dropped=6, empty=9)
 
 
 def entries(folder: Path) -> list[str]:
@@ -49,10 +51,13 @@ def test_recordings_are_binned_once_and_mapped(tmp_path: Path) -> None:
     for _ in range(3):
         result = cached("a", KEY, lambda: stream(calls=calls), tmp_path)
         check(result)
-        assert isinstance(result.frames.base, np.memmap)
         assert result.notes == ()
     assert calls == [0, 1, 2]
-    assert len(entries(tmp_path)) == 1
+    (entry,) = entries(tmp_path)
+    with (tmp_path / "frames" / entry / "frames.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([77]))
+    assert result.frames[-1, -1, -1] == 77  # the frames are those of the file
 
 
 def test_every_setting_has_an_entry_of_its_own(
@@ -119,7 +124,7 @@ def test_a_failure_in_reading_leaves_nothing_behind_and_is_not_hidden(tmp_path: 
 
 def test_two_writers_at_once_leave_one_whole_entry(tmp_path: Path) -> None:
     barrier = threading.Barrier(4)
-    results: list[Recordings] = []
+    results: list[FrameSet] = []
 
     def slow() -> Stream:
         def produce() -> Iterator[Frames]:

@@ -15,8 +15,7 @@ import pytest
 
 from data_files import random_recordings, write_events
 from snnbreg.datasets import DATASETS, download
-from snnbreg.datasets.download import Archive, archives, fetch
-from snnbreg.datasets.locate import FOLDERS, data_root
+from snnbreg.datasets.download import FOLDERS, Archive, archives, data_root, fetch
 from tests_support import load_script
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
@@ -154,7 +153,7 @@ def test_the_command_packs_the_spoken_digits(
     assert "valid.h5 does not exist" in capsys.readouterr().err
 
 
-def test_importing_the_room_is_cheap() -> None:
+def test_importing_the_package_is_cheap() -> None:
     code = (
         "import sys, snnbreg.datasets; "
         "print([m for m in ('tonic', 'h5py', 'snntorch', 'hydra', 'wandb') if m in sys.modules])"

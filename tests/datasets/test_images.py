@@ -10,9 +10,9 @@ import torch
 
 from data_files import write_cifar, write_idx
 from snnbreg.datasets import CIFAR10, DATASETS, MNIST, PSMNIST, SMNIST, RowsMNIST, Splits
-from snnbreg.datasets.encoders import ImageEncoder
-from snnbreg.datasets.idx import read_idx
-from snnbreg.datasets.seeds import permutation
+from snnbreg.datasets.images import ImageEncoder
+from snnbreg.datasets.loader import permutation
+from snnbreg.datasets.mnist import read_idx
 
 Mnist = tuple[Path, np.ndarray, np.ndarray]
 
@@ -125,7 +125,6 @@ def test_delta_spikes_mark_changes_from_row_to_row(mnist: Mnist) -> None:
         ({"steps": 0}, r"dataset\.steps must be 1 or more"),
         ({"encoder": "latency", "steps": 1}, r"dataset\.steps must be 2 or more.*latency"),
         ({"threshold": 1.5}, r"dataset\.threshold"),
-        ({"binning": "warped"}, r"dataset\.binning"),
     ],
 )
 def test_impossible_settings_are_named(

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnbreg.datasets.loader import FrameLoader, FrameSet, Splits
-from snnbreg.datasets.seeds import permutation
-from snnbreg.datasets.splits import limited, split_validation
+from snnbreg.datasets.loader import FrameLoader, FrameSet, permutation
+from snnbreg.datasets.splits import Splits, limited, make_splits, split_validation
 
 
 @pytest.fixture
@@ -109,15 +108,19 @@ def test_frames_are_scaled(frames: FrameSet) -> None:
     torch.testing.assert_close(x, frames.frames.transpose(0, 1) / 255)
 
 
-def test_drop_last(frames: FrameSet) -> None:
-    loader = FrameLoader(frames, 10, drop_last=True)
-    assert len(loader) == 2
-    assert [y.shape[0] for _, y in loader.epoch(0)] == [10, 10]
+def test_a_sample_may_have_a_label_for_every_step(frames: FrameSet) -> None:
+    labels = torch.arange(23 * 6).view(23, 6)
+    train, valid = split_validation(replace(frames, labels=labels), 0.2, seed=0)
+    for split in (train, valid):
+        _, y = gathered(FrameLoader(split, 5, shuffle=True), 1)
+        assert sorted(y.tolist()) == split.targets.tolist() == labels[split.ids].tolist()
 
 
 def test_frames_may_lie_on_another_device_than_the_batches(frames: FrameSet) -> None:
-    there = frames.to("meta")  # a device whose values cannot be read: only shapes are moved
-    loader = FrameLoader(there, 10, shuffle=True, device="meta")
+    # a device whose values cannot be read: only shapes are moved
+    loader = FrameLoader(
+        replace(frames, frames=frames.frames.to("meta")), 10, shuffle=True, device="meta"
+    )
     x, y = next(loader.epoch(0))
     assert x.device.type == y.device.type == "meta"
     assert x.shape == (6, 10, 4)
@@ -127,7 +130,7 @@ def test_frames_may_lie_on_another_device_than_the_batches(frames: FrameSet) -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 def test_batches_are_the_same_on_an_accelerator(frames: FrameSet) -> None:
     expected = gathered(FrameLoader(frames, 5, shuffle=True))
-    for source in (frames, frames.to("cuda")):
+    for source in (frames, replace(frames, frames=frames.frames.cuda())):
         found = gathered(FrameLoader(source, 5, shuffle=True, device="cuda"))
         assert torch.equal(found[0].cpu(), expected[0])
         assert torch.equal(found[1].cpu(), expected[1])
@@ -142,8 +145,8 @@ def test_impossible_sets_and_loaders_are_refused(frames: FrameSet) -> None:
         FrameSet(frames.frames, frames.labels, lengths=frames.labels.int())
     with pytest.raises(ValueError, match="batch_size must be 1 or more, got 0"):
         FrameLoader(frames, 0)
-    with pytest.raises(ValueError, match="no batch can be made of 23 samples"):
-        FrameLoader(frames, 24, drop_last=True)
+    with pytest.raises(ValueError, match="no batch can be made of a split without samples"):
+        FrameLoader(frames.subset(torch.arange(0)), 24)
 
 
 def test_the_validation_split_is_a_part_of_its_own(frames: FrameSet) -> None:
@@ -174,6 +177,19 @@ def test_a_limit_keeps_a_fixed_choice_in_order(frames: FrameSet) -> None:
     assert limited(frames, None) is limited(frames, 23) is frames
     with pytest.raises(ValueError, match=r"dataset\.limit must be 1 or more.*got 0"):
         limited(frames, 0)
+
+
+def test_members_are_numbers_of_the_samples_of_all_parts_one_behind_the_other() -> None:
+    short = FrameSet(torch.full((3, 2, 1), 4).byte(), torch.arange(3), scale=0.5, notes=("a note",))
+    long = FrameSet(torch.full((2, 4, 1), 6).byte(), torch.tensor([3, 4]), scale=0.5)
+    members = {"train": np.array([0, 3]), "valid": np.array([1]), "test": np.array([4, 2])}
+    splits = make_splits("some", {"train": short, "test": long}, 5, members=members)
+    for split, numbers in members.items():
+        part = getattr(splits, split)
+        assert part.targets.tolist() == part.ids.tolist() == numbers.tolist()
+    x, _ = next(splits.loader("train", 2).epoch(0))
+    assert x[..., 0].T.tolist() == [[2, 2, 0, 0], [3, 3, 3, 3]]
+    assert (splits.steps, splits.notes) == (4, ("a note",))
 
 
 def test_a_data_set_moves_as_a_whole_and_shared_frames_stay_shared() -> None:
