@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor, nn
 
 from ..functional import Surrogate, check_current
+from .delay import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
-from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .dropout import HeldDropout
 from .layers import DROPOUTS_ON, Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
@@ -182,7 +182,7 @@ class SpikingNetwork(nn.Module):
             layer.sigma = value
 
     def hard_delays(self, sigma: float | None = None) -> AbstractContextManager[None]:
-        """Whole delays inside the context, see ``snnbreg.models.delays.hard_delays``."""
+        """Whole delays inside the context, see ``snnbreg.models.delay.hard_delays``."""
         return hard_delays(self, sigma)
 
     def round_delays_(self) -> None:

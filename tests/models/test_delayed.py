@@ -5,7 +5,7 @@ import torch
 
 from snnbreg import functional
 from snnbreg.models import DelayedRecurrentLIF
-from snnbreg.models.delayed import DELAYS
+from snnbreg.models.delay import DELAYS
 
 
 def build(neurons=6, **settings):
