@@ -1,10 +1,16 @@
-"""The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed recurrence.
+"""The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed synapses.
 
-Needs torch alone. ``delayed_recurrence`` and ``lif`` are what an engine of ``snnbreg.kernels``
-implements anew; here they are in their readable form, the reference.
+Needs torch alone. ``delayed_recurrence``, ``delayed_linear`` and ``lif`` are what an engine of
+``snnbreg.kernels`` implements anew; here they are in their readable form, the reference.
 """
 
 from .delay import delay_kernel, half_width, kernel_length
+from .feedforward import (
+    check_delayed_linear,
+    delayed_linear,
+    feedforward_kernel,
+    filter_events,
+)
 from .lif import (
     RESETS,
     LIFParameters,
@@ -31,9 +37,13 @@ __all__ = [
     "Surrogate",
     "atan_slope",
     "check_current",
+    "check_delayed_linear",
     "check_recurrence",
     "delay_kernel",
+    "delayed_linear",
     "delayed_recurrence",
+    "feedforward_kernel",
+    "filter_events",
     "half_width",
     "kernel_length",
     "leaky_integrator",

@@ -16,7 +16,10 @@ from torch import Tensor
 from .. import functional
 from ..functional import LIFParameters, check_current, check_recurrence, delay_kernel, kernel_length
 from .cpu_autograd import Axonal, FeedForward, Synaptic
+from .cpu_feedforward import delayed_linear
 from .select import backward_may_follow
+
+__all__ = ["delayed_linear", "delayed_recurrence", "lif", "supports"]
 
 DEFAULT = LIFParameters()
 LONGEST = 8192

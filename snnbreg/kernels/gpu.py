@@ -23,10 +23,12 @@ from torch import Tensor
 from triton import JITFunction
 
 from .. import functional
-from ..functional import LIFParameters, check_current, check_recurrence
+from ..functional import LIFParameters, check_current, check_recurrence, delayed_linear
 from . import gpu_lif
 from .gpu_autograd import LARGEST, Axonal, FeedForward
 from .select import backward_may_follow
+
+__all__ = ["delayed_linear", "delayed_recurrence", "lif"]
 
 DEFAULT = LIFParameters()
 INTERPRETED = not isinstance(gpu_lif.forward, JITFunction)

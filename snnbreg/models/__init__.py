@@ -2,6 +2,7 @@
 
 from .delay import Delay, clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
+from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 from .layers import Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
@@ -10,6 +11,7 @@ from .network import SpikingNetwork, Synapses
 __all__ = [
     "LIF",
     "Delay",
+    "DelayedLinear",
     "DelayedRecurrentLIF",
     "HeldDropout",
     "LeakyIntegrator",
