@@ -35,7 +35,7 @@ def forward(
     """Filter the samples from samples[0] up to samples[1]."""
     steps, _, senders = events.shape
     length = kernel.shape[1]
-    width = 2 * -(-steps // LANES) * LANES + length  # steps that an event may reach
+    width = _reach(steps, first, length)
     rows = np.zeros((LANES, width), events.dtype)
     nothing = splat(events.flat[0]) * 0
     for b in range(samples[0], samples[1]):
@@ -69,7 +69,7 @@ def backward(
     """The gradients of the samples from samples[0] up to samples[1]."""
     steps, _, senders = events.shape
     length = kernel.shape[1]
-    width = 2 * -(-steps // LANES) * LANES + length
+    width = _reach(steps, first, length)
     late = np.zeros((LANES, width), grad.dtype)  # dz, zero from step T on
     early = np.zeros((LANES, width), grad.dtype)
     ages = np.zeros((LANES, length), grad.dtype)
@@ -102,6 +102,15 @@ def backward(
                                 store(ages, to + k, value)
                 for j in range(here):
                     by_kernel[start + j] += ages[j]
+
+
+@compiled
+def _reach(steps: int, first: np.ndarray, length: int) -> int:
+    """How many steps a tile needs so that no event reaches beyond, a multiple of LANES."""
+    latest = 0
+    for age in first:
+        latest = max(latest, age)
+    return (-(-steps // LANES) - (-latest // LANES)) * LANES + length
 
 
 @compiled
