@@ -108,10 +108,12 @@ def test_the_engine_filters_in_any_number_of_threads_and_in_float32():
 
 
 def test_the_engine_takes_events_that_are_not_contiguous():
-    arguments = problem(C=18)
-    expected = delayed_linear(**arguments)
-    arguments["events"] = arguments["events"].transpose(0, 1).contiguous().transpose(0, 1)
-    torch.testing.assert_close(cpu.delayed_linear(**arguments), expected, rtol=0, atol=1e-12)
+    arguments = problem(T=20, C=18)
+    expected, grads = outcome(delayed_linear, arguments)
+    events = arguments["events"].transpose(0, 1).contiguous().transpose(0, 1)
+    currents, found = outcome(cpu.delayed_linear, {**arguments, "events": events})
+    torch.testing.assert_close(currents, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["events"], grads["events"], rtol=0, atol=1e-12)
 
 
 def test_filter_adds_the_past():
