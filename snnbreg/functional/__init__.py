@@ -1,10 +1,16 @@
-"""The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed recurrence.
+"""The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed synapses.
 
-Needs only torch. ``delayed_recurrence`` and ``lif`` here are the reference: short and readable. The
-engines of ``snnbreg.kernels`` compute the same functions faster.
+Needs only torch. ``delayed_recurrence``, ``delayed_linear`` and ``lif`` here are the reference:
+short and readable. The engines of ``snnbreg.kernels`` compute the same functions faster.
 """
 
 from .delay import delay_kernel, half_width, kernel_length
+from .feedforward import (
+    check_delayed_linear,
+    delayed_linear,
+    feedforward_kernel,
+    filter_events,
+)
 from .lif import (
     RESETS,
     LIFParameters,
@@ -31,9 +37,13 @@ __all__ = [
     "Surrogate",
     "atan_slope",
     "check_current",
+    "check_delayed_linear",
     "check_recurrence",
     "delay_kernel",
+    "delayed_linear",
     "delayed_recurrence",
+    "feedforward_kernel",
+    "filter_events",
     "half_width",
     "kernel_length",
     "leaky_integrator",

@@ -26,6 +26,16 @@ class Engine(Protocol):
     ) -> Tensor:
         """Spikes of a recurrent LIF layer with delays, (T, B, N) -> (T, B, N)."""
 
+    def delayed_linear(
+        self,
+        events: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        delay: Tensor,
+        half_width: Tensor,
+    ) -> Tensor:
+        """Currents of feed-forward synapses with delays, (T, B, C) -> (T, B, N)."""
+
     def lif(self, current: Tensor, neuron: LIFParameters = ...) -> Tensor:
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
 
@@ -60,7 +70,7 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
         device: device of the tensors.
 
     Returns:
-        A module with the functions ``delayed_recurrence`` and ``lif``.
+        A module with ``delayed_recurrence``, ``delayed_linear`` and ``lif``.
 
     Raises:
         ValueError: for an unknown name (the message lists the valid ones), and for an engine that

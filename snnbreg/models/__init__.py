@@ -1,7 +1,8 @@
 """Layers and networks: parameters and composition over the equations of ``functional``."""
 
+from .delay import Delay, clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
-from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
+from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 from .layers import Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
@@ -9,6 +10,8 @@ from .network import SpikingNetwork, Synapses
 
 __all__ = [
     "LIF",
+    "Delay",
+    "DelayedLinear",
     "DelayedRecurrentLIF",
     "HeldDropout",
     "LeakyIntegrator",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 
 DROPOUTS_ON = ("current", "spikes")
@@ -13,7 +14,7 @@ class SpikingLayer(nn.Module):
     """One hidden layer: linear, norm, neurons, and dropout before or after the neurons.
 
     Args:
-        linear: the synapses from the layer below.
+        linear: the synapses from the layer below, with or without delays.
         neuron: LIF neurons, with or without recurrence; (T, B, N) -> (T, B, N).
         norm: normalises the current over all steps and samples.
         dropout: held over time.
@@ -25,7 +26,7 @@ class SpikingLayer(nn.Module):
 
     def __init__(
         self,
-        linear: nn.Linear,
+        linear: nn.Linear | DelayedLinear,
         neuron: nn.Module,
         norm: nn.Module,
         dropout: HeldDropout,

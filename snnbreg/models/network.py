@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from ..functional import Surrogate, check_current
+from .delay import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
-from .delays import clamp_delays_, delayed_layers, hard_delays, round_delays_
+from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 from .layers import DROPOUTS_ON, Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
@@ -39,9 +40,12 @@ class SpikingNetwork(nn.Module):
         outputs: K, classes.
         hidden: neurons per hidden layer.
         recurrent: which hidden layers are recurrent, or one value for all.
-        delays: of the recurrent layers: ``"axonal"``, ``"synaptic"``, ``"fixed"``, ``"none"``.
+        delays: of the recurrent synapses: ``"axonal"`` (one per sender), ``"synaptic"`` (one per
+            weight), ``"common"`` (one for the layer), all learned; ``"fixed"`` (one per sender,
+            drawn and kept), ``"none"``.
         learn_spread: whether each sender learns how wide its delay kernel is.
-        delay_init: ``"half_normal"`` |N(0, delay_scale^2)| or ``"uniform"`` on ``delay_range``.
+        delay_init: ``"half_normal"`` |N(0, delay_scale^2)|, ``"uniform"`` on ``delay_range`` or
+            ``"constant"``, ``delay_scale``; for recurrent and feed-forward delays alike.
         delay_scale: in steps.
         delay_range: lowest and highest in steps.
         sigma: spread of the delay kernels in steps.
@@ -60,6 +64,8 @@ class SpikingNetwork(nn.Module):
             ``"kaiming"`` U(+-sqrt(6/fan_in)). Biases are U(+-1/sqrt(fan_in)) either way.
         readout: ``"linear"``, ``"leaky"`` (membranes that never fire) or ``"spiking"``.
         engine: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"triton"``, see ``kernels.get_engine``.
+        feedforward_delays: of the synapses into the hidden layers, the input's included: a kind
+            as for ``delays``, or one per hidden layer. The readout's have none.
 
     Shape:
         frames (T, B, C) -> outputs (T, B, K).
@@ -111,10 +117,12 @@ class SpikingNetwork(nn.Module):
         weight_init: str = "default",
         readout: str = "linear",
         engine: str = "auto",
+        feedforward_delays: str | Sequence[str] = "none",
     ) -> None:
         super().__init__()
-        flags = [recurrent] * len(hidden) if isinstance(recurrent, bool) else list(recurrent)
-        _check_sizes(inputs, outputs, hidden, flags)
+        flags = _per_layer("recurrent", recurrent, bool, hidden)
+        kinds = _per_layer("feedforward_delays", feedforward_delays, str, hidden)
+        _check_sizes(inputs, outputs, hidden)
         for option, value, valid in (
             ("norm", norm, NORMS),
             ("dropout_on", dropout_on, DROPOUTS_ON),
@@ -132,31 +140,36 @@ class SpikingNetwork(nn.Module):
             alpha=alpha,
             engine=engine,
         )
+        kernel: dict[str, Any] = dict(
+            sigma=sigma, delay_init=delay_init, delay_scale=delay_scale, delay_range=delay_range
+        )
         recurrence: dict[str, Any] = dict(
             delays=delays,
-            learn_spread=learn_spread,
-            sigma=sigma,
+            # a spread without delays is refused, unless the feed-forward synapses have them
+            learn_spread=learn_spread and (delays != "none" or set(kinds) == {"none"}),
             dropout=recurrent_dropout,
-            delay_init=delay_init,
-            delay_scale=delay_scale,
-            delay_range=delay_range,
+            **kernel,
         )
+        delayed: dict[str, Any] = dict(learn_spread=learn_spread, engine=engine, **kernel)
         self.layers = nn.ModuleList(
             SpikingLayer(
-                _linear(senders, receivers, bias, weight_init),
+                _linear(senders, receivers, bias, weight_init, kind, delayed),
                 DelayedRecurrentLIF(receivers, **neuron, **recurrence) if flag else LIF(**neuron),
                 nn.BatchNorm1d(receivers) if norm == "batch" else nn.Identity(),
                 HeldDropout(dropout),
                 dropout_on,
             )
-            for senders, receivers, flag in zip([inputs, *hidden], hidden, flags, strict=False)
+            for senders, receivers, flag, kind in zip(
+                [inputs, *hidden], hidden, flags, kinds, strict=False
+            )
         )
         end: nn.Module = nn.Identity()
         if readout == "leaky":
             end = LeakyIntegrator(tau)
         elif readout == "spiking":
             end = LIF(**neuron)
-        self.readout = Readout(_linear(hidden[-1], outputs, bias, weight_init), end)
+        readout_linear = cast(nn.Linear, _linear(hidden[-1], outputs, bias, weight_init))
+        self.readout = Readout(readout_linear, end)
         self.inputs = inputs
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -182,7 +195,7 @@ class SpikingNetwork(nn.Module):
             layer.sigma = value
 
     def hard_delays(self, sigma: float | None = None) -> AbstractContextManager[None]:
-        """Whole delays inside the context, see ``snnbreg.models.delays.hard_delays``."""
+        """Whole delays inside the context, see ``snnbreg.models.delay.hard_delays``."""
         return hard_delays(self, sigma)
 
     def round_delays_(self) -> None:
@@ -194,7 +207,10 @@ class SpikingNetwork(nn.Module):
         clamp_delays_(self)
 
     def delays(self) -> dict[str, Tensor]:
-        """The delays in steps, detached, by spiking layer."""
+        """The delays in steps, detached, by layer.
+
+        ``layers.0`` are those of its recurrence, ``layers.0.linear`` of its feed-forward synapses.
+        """
         return {
             name.removesuffix(".neuron"): layer.delay.detach()
             for name, layer in delayed_layers(self).items()
@@ -219,23 +235,38 @@ class SpikingNetwork(nn.Module):
         return {f"layers.{i}": cast(SpikingLayer, layer) for i, layer in enumerate(self.layers)}
 
 
-def _linear(senders: int, receivers: int, bias: bool, init: str) -> nn.Linear:
-    linear = nn.Linear(senders, receivers, bias=bias)
+def _linear(
+    senders: int,
+    receivers: int,
+    bias: bool,
+    init: str,
+    delays: str = "none",
+    delayed: Mapping[str, Any] | None = None,
+) -> nn.Linear | DelayedLinear:
+    linear: nn.Linear | DelayedLinear
+    if delays == "none":
+        linear = nn.Linear(senders, receivers, bias=bias)
+    else:
+        linear = DelayedLinear(senders, receivers, bias, delays, **(delayed or {}))
     if init == "kaiming":
         nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
     return linear
 
 
-def _check_sizes(
-    inputs: int, outputs: int, hidden: Sequence[int], recurrent: Sequence[bool]
-) -> None:
+def _per_layer(name: str, value: Any, kind: type, hidden: Sequence[int]) -> list[Any]:
+    """One value per hidden layer."""
+    values = [value] * len(hidden) if isinstance(value, kind) else list(value)
+    if len(values) != len(hidden):
+        raise ValueError(
+            f"{name}={tuple(values)} has {len(values)} values for {len(hidden)} hidden layers: "
+            "give one per layer, or a single one for all."
+        )
+    return values
+
+
+def _check_sizes(inputs: int, outputs: int, hidden: Sequence[int]) -> None:
     if len(hidden) < 1 or min(inputs, outputs, *hidden) < 1:
         raise ValueError(
             f"inputs={inputs}, outputs={outputs}, hidden={tuple(hidden)}: expected at least one "
             "hidden layer and at least one neuron everywhere."
-        )
-    if len(recurrent) != len(hidden):
-        raise ValueError(
-            f"recurrent={tuple(recurrent)} has {len(recurrent)} values for {len(hidden)} hidden "
-            "layers: give one per layer, or a single true or false."
         )

@@ -5,7 +5,7 @@ import torch
 
 from snnbreg import functional
 from snnbreg.models import DelayedRecurrentLIF
-from snnbreg.models.delayed import DELAYS
+from snnbreg.models.delay import DELAYS
 
 
 def build(neurons=6, **settings):
@@ -20,6 +20,8 @@ def test_parameters_by_kind_of_delay():
     assert shapes() == {"weight": (6, 6), "delay": (6,)}
     assert shapes(learn_spread=True) == {"weight": (6, 6), "delay": (6,), "spread": (6,)}
     assert shapes(delays="synaptic") == {"weight": (6, 6), "delay": (6, 6)}
+    common = {"weight": (6, 6), "delay": (1,), "spread": (1,)}
+    assert shapes(delays="common", learn_spread=True) == common
     assert shapes(delays="fixed") == {"weight": (6, 6)}
     assert shapes(delays="none") == {"weight": (6, 6)}
     assert "delay" in build(delays="fixed").state_dict()
@@ -80,6 +82,23 @@ def test_without_delays_it_is_the_ordinary_recurrence():
         past = (h >= 1).float()
         v = h - past
         assert torch.equal(spikes, past)
+
+
+def test_a_common_delay_is_the_same_delay_for_every_sender():
+    common = build(delays="common", learn_spread=True, sigma=2.5)
+    axonal = build(delays="axonal", learn_spread=True, sigma=2.5)
+    torch.nn.init.constant_(common.spread, 0.7)
+    torch.nn.init.constant_(axonal.spread, 0.7)
+    torch.nn.init.constant_(axonal.delay, common.delay.item())
+    current = torch.rand(40, 3, 6)
+    spikes = common(current)
+    assert torch.equal(spikes, axonal(current))
+    weighting = torch.rand(40, 3, 6)
+    for layer in (common, axonal):
+        (layer(current) * weighting).sum().backward()
+    for name in ("delay", "spread"):
+        grad = getattr(axonal, name).grad.sum()
+        torch.testing.assert_close(getattr(common, name).grad[0], grad, rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_reach_everything_that_is_learned():

@@ -154,6 +154,88 @@ def test_sigma_reaches_every_delayed_layer_and_is_saved():
     assert list(network.delays()) == ["layers.0", "layers.2"]
 
 
+@pytest.mark.parametrize("kind", ["axonal", "synaptic", "common", "fixed"])
+def test_feedforward_delays(kind):
+    network = build(feedforward_delays=kind, sigma=4.0, learn_spread=True, engine="reference")
+    assert list(network.delays()) == ["layers.0.linear", "layers.0", "layers.1.linear", "layers.1"]
+    for i, senders, receivers in ((0, 5, 8), (1, 8, 7)):
+        layer = network.layers[i].linear
+        assert layer.delay.shape == {
+            "axonal": (senders,), "synaptic": (receivers, senders), "common": (1,),
+            "fixed": (senders,),
+        }[kind]  # fmt: skip
+        assert layer.spread is not None
+        assert layer.engine == "reference"
+    network.sigma = 1.25
+    assert [layer.linear.sigma for layer in network.layers] == [1.25, 1.25]
+    plain = build(learn_spread=True)
+    names = [(name, weight.shape, senders) for name, weight, senders in network.synapses()]
+    assert names == [(name, weight.shape, senders) for name, weight, senders in plain.synapses()]
+    copy = build(feedforward_delays=kind, learn_spread=True)
+    copy.load_state_dict(network.state_dict(), strict=True)
+    frames = torch.rand(9, 2, 5)
+    assert torch.equal(copy.eval()(frames), network.eval()(frames))
+
+
+def test_feedforward_delays_delay_what_the_layer_receives():
+    """Without recurrence, a delay of 3 steps in one layer moves everything after it by 3."""
+    settings = {
+        "recurrent": False, "sigma": 0.0, "bias": False, "delay_init": "constant",
+        "delay_scale": 3.0,
+    }  # fmt: skip
+    plain = build(**settings, feedforward_delays="none")
+    with torch.no_grad():
+        plain.layers[1].linear.weight.abs_()  # so that the second layer fires
+    delayed = build(**settings, feedforward_delays=("none", "axonal"))
+    delayed.load_state_dict({**delayed.state_dict(), **plain.state_dict()})
+    frames = 20 * torch.rand(12, 2, 5)
+    expected = plain.eval()(frames)
+    assert expected.any()
+    torch.testing.assert_close(delayed.eval()(frames)[3:], expected[:-3])
+
+
+def test_feedforward_delays_per_layer_and_in_published_networks():
+    network = build(feedforward_delays=("none", "synaptic"), recurrent=(True, False))
+    assert list(network.delays()) == ["layers.0", "layers.1.linear"]
+    # "rec+ff" of the paper on SHD, 0.24M: delays per synapse between the hidden layers alone
+    shd = SpikingNetwork(**SHD, feedforward_delays=("none", "synaptic"))
+    assert sum(p.numel() for p in shd.parameters()) == 173_844 + 256 * 256
+    # a spread is for the feed-forward delays where the recurrence has none
+    network = build(delays="none", feedforward_delays="axonal", learn_spread=True)
+    assert [name for name, _ in network.named_parameters() if name.endswith("spread")] == [
+        "layers.0.linear.spread",
+        "layers.1.linear.spread",
+    ]
+
+
+def test_names_and_initial_values_of_networks_without_feedforward_delays_stay():
+    """Those of checkpoints written before there were feed-forward delays."""
+    network = build(learn_spread=True, hidden=(8,))
+    assert list(network.state_dict()) == [
+        "layers.0.linear.weight",
+        "layers.0.linear.bias",
+        "layers.0.neuron.weight",
+        "layers.0.neuron.delay",
+        "layers.0.neuron.spread",
+        "layers.0.neuron.sigma_steps",
+        "readout.linear.weight",
+        "readout.linear.bias",
+    ]
+    torch.manual_seed(0)
+    first = torch.nn.Linear(5, 8)
+    recurrent = torch.nn.init.orthogonal_(torch.empty(8, 8))
+    delay = torch.randn(8).abs() * 12
+    last = torch.nn.Linear(8, 3)
+    expected = {
+        "layers.0.linear": first.weight,
+        "layers.0.neuron": recurrent,
+        "readout.linear": last.weight,
+    }
+    for name, weight in expected.items():
+        assert torch.equal(network.get_submodule(name).weight, weight)
+    assert torch.equal(network.layers[0].neuron.delay, delay)
+
+
 @pytest.mark.parametrize("settings", [{"recurrent": False}, {"delays": "none"}])
 def test_networks_without_delays_take_the_same_calls(settings):
     network = build(**settings)
@@ -165,7 +247,7 @@ def test_networks_without_delays_take_the_same_calls(settings):
         assert network(torch.rand(4, 2, 5)).shape == (4, 2, 3)
 
 
-@pytest.mark.parametrize("delays", ["axonal", "synaptic", "fixed", "none"])
+@pytest.mark.parametrize("delays", ["axonal", "synaptic", "common", "fixed", "none"])
 @pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
 def test_gradients_reach_every_parameter(delays, readout):
     network = build(delays=delays, readout=readout, norm="batch", sigma=4.0, surrogate="atan")
@@ -195,6 +277,12 @@ def test_the_seed_decides_everything():
         ({"readout": "rate"}, "readout='rate' is unknown: .*linear.*leaky.*spiking"),
         ({"dropout": -0.1}, "dropout=-0.1"),
         ({"delays": "dendritic"}, "delays='dendritic' is unknown"),
+        ({"feedforward_delays": "late"}, "delays='late' is unknown: choose one of .*axonal"),
+        (
+            {"feedforward_delays": ("axonal",)},
+            r"feedforward_delays=\('axonal',\) has 1 values for 2 hidden layers",
+        ),
+        ({"delays": "none", "learn_spread": True}, "learn_spread=True needs delays"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -1,9 +1,11 @@
 """The CPU engine, compiled by numba: ``engine`` is its entry.
 
-``autograd`` calls the loops over time (``lif``, ``axonal``, ``synaptic``). They are written with
+``autograd`` calls the loops over time (``lif``, ``axonal``, ``synaptic``); ``feedforward`` calls
+that of feed-forward delays (``filter``). They are written with
 vectors (``lanes``) and matrix blocks (``blocks``), and read tables of the kernels (``tables``).
 """
 
 from .engine import delayed_recurrence, lif, supports
+from .feedforward import delayed_linear
 
-__all__ = ["delayed_recurrence", "lif", "supports"]
+__all__ = ["delayed_linear", "delayed_recurrence", "lif", "supports"]

@@ -20,17 +20,23 @@ def assert_same_bits(network, saved):
         assert torch.equal(state[name], value), name
 
 
-@pytest.mark.parametrize("delays", ["axonal", "synaptic", "fixed"])
+@pytest.mark.parametrize("delays", ["axonal", "synaptic", "common", "fixed"])
+@pytest.mark.parametrize("feedforward", [False, True])
 @pytest.mark.parametrize("sigma", [None, 0.0])
-def test_hard_delays_are_whole_inside_and_restored_after(delays, sigma):
-    network = build(delays=delays, sigma=2.7)
+def test_hard_delays_are_whole_inside_and_restored_after(delays, feedforward, sigma):
+    kinds = {"delays": "none", "feedforward_delays": delays} if feedforward else {"delays": delays}
+    network = build(**kinds, sigma=2.7)
+    part = "linear" if feedforward else "neuron"
     with torch.no_grad():
-        network.layers[0].neuron.delay.flatten()[:3] = torch.tensor([-4.3, 2.5, 3.5])
+        changed = getattr(network.layers[0], part).delay.flatten()
+        changed[:3] = torch.tensor([-4.3, 2.5, 3.5])[: len(changed)]
     saved = bits(network)
     with network.hard_delays(sigma):
         assert network.sigma == (2.7 if sigma is None else 0.0)
+        names = {"layers.0.linear", "layers.1.linear"} if feedforward else {"layers.0", "layers.1"}
+        assert set(network.delays()) == names
         for name, delay in network.delays().items():
-            expected = saved[f"{name}.neuron.delay"].round().clamp(min=0)
+            expected = saved[f"{name.removesuffix('.linear')}.{part}.delay"].round().clamp(min=0)
             assert torch.equal(delay, expected)
             assert delay.min() >= 0
     assert_same_bits(network, saved)
