@@ -1,4 +1,4 @@
-"""Fetching data sets, checked by md5; only ``scripts/prepare_data.py`` does it, never a run.
+"""Fetching data sets, checked by md5; only ``snnbreg prepare`` does it, never a run.
 
 Addresses and checksums of SHD, SSC, N-MNIST and MNIST are tonic's, and so is the download.
 """

@@ -63,6 +63,6 @@ def missing_message(dataset: str, root: Path, missing: Iterable[str]) -> str:
     sources = ", ".join(f"{a.filename} (md5 {a.md5})" for a in archives(dataset))
     return (
         f"The data set {dataset} is not complete: {', '.join(missing)} missing in {root}. Fetch it "
-        f"with `python scripts/prepare_data.py {dataset} --root {root}`, which loads and checks "
+        f"with `snnbreg prepare {dataset} --root {root}`, which loads and checks "
         f"{sources}; or put the files there, or set dataset.root to the folder that has them"
     )

@@ -5,11 +5,11 @@ uses what any network of :mod:`snnbreg.models` exposes (``sigma``, ``hard_delays
 ``spiking_layers``, ``delays``).
 """
 
+from snnbreg.runs import RunFolder
 from snnbreg.training.evaluation import EVALUATIONS, evaluate
 from snnbreg.training.loggers import Logger, TensorboardLogger, WandbLogger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import OBJECTIVES, Objective
-from snnbreg.training.run_folder import RunFolder
 from snnbreg.training.summary import chosen_accuracy, summarise, summary_table
 from snnbreg.training.trainer import Trainer
 

@@ -14,12 +14,12 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from snnbreg.runs import RunFolder, load_network, uninterrupted
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.network import Network
 from snnbreg.training.objectives import Objective
 from snnbreg.training.rows import settings_row, validation_row
-from snnbreg.training.run_folder import RunFolder, load_network, uninterrupted
 
 log = logging.getLogger(__name__)
 

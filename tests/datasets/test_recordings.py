@@ -92,7 +92,7 @@ def test_what_is_missing_and_how_to_get_it_is_said(
     with pytest.raises(FileNotFoundError, match=name.upper()) as caught:
         dataset(root=str(tmp_path)).load()
     message = str(caught.value)
-    assert f"python scripts/prepare_data.py {name} --root {tmp_path}" in message
+    assert f"snnbreg prepare {name} --root {tmp_path}" in message
     assert {
         "shd": "f3252aeb598ac776c1b526422d90eecb",
         "ssc": "b4eee3516a4a90dd0c71a6ac23a8ae43",

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from snnbreg import assembly
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import (
     EVALUATIONS,
     RunFolder,
@@ -23,7 +24,6 @@ from snnbreg.training import (
     evaluate,
     summarise,
 )
-from snnbreg.training.run_folder import load_checkpoint
 
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
