@@ -1,8 +1,12 @@
-"""Where the config files are."""
+"""Where the config files are, and what they and a command line amount to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 import snnbreg
 
@@ -21,3 +25,9 @@ def config_folder() -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     raise FileNotFoundError(f"The installation of snnbreg in {package} lacks its folder configs")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config that ``snnbreg train`` makes of these overrides, not yet checked."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", list(overrides))

@@ -14,9 +14,8 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
 from snnbreg import analysis, assembly
+from snnbreg.assembly.configs import composed
 from snnbreg.assembly.parallel import TRAIN, Run, Study
 from snnbreg.runs import read_run
 
@@ -69,19 +68,18 @@ def study(options: Namespace) -> list[Run]:
     if options.target == "table1":
         lambdas, seeds = [], seeds[:1]
     runs = []
-    with initialize_config_dir(str(assembly.config_folder()), version_base="1.3"):
-        for seed in seeds:
-            for schedule in TARGETS[options.target]:
-                baseline = overrides_of(options.dataset, "adam", schedule)
-                bregman = overrides_of(options.dataset, "adabreg", schedule)
-                grid = [[*bregman, f"optim.lam={lam:g}"] for lam in lambdas]
-                for settings in [baseline, *grid]:
-                    runs.append(_run(options, [*settings, f"seed={seed}"], common))
+    for seed in seeds:
+        for schedule in TARGETS[options.target]:
+            baseline = overrides_of(options.dataset, "adam", schedule)
+            bregman = overrides_of(options.dataset, "adabreg", schedule)
+            grid = [[*bregman, f"optim.lam={lam:g}"] for lam in lambdas]
+            for settings in [baseline, *grid]:
+                runs.append(_run(options, [*settings, f"seed={seed}"], common))
     return runs
 
 
 def _run(options: Namespace, settings: list[str], common: list[str]) -> Run:
-    config = assembly.check(compose("config", [*settings, *common]))
+    config = assembly.check(composed([*settings, *common]))
     name = assembly.run_name(config, settings)
     run = Run(
         " ".join(settings),
