@@ -1,61 +1,11 @@
-"""Train a network as configs/ and the command line say: ``python train.py --help``."""
+"""Train a network as configs/ and the command line say; the same as ``snnbreg train``.
 
-from __future__ import annotations
+What it does stands in ``snnbreg/commands/train.py``.
+"""
 
-import logging
-import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-# Before torch: threads that wait must not spin, or a busy machine is ten times slower.
-os.environ["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "passive")
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from snnbreg import assembly
-from snnbreg.training import RunFolder, chosen_score, summarise, summary_table
-
-log = logging.getLogger(__name__)
-
-
-def train(
-    config: Mapping[str, Any], run: RunFolder, checkpoint: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Train what a checked config describes into a run folder; returns the run's summary."""
-    device = assembly.build_device(config)
-    splits = assembly.build_splits(config, device)
-    network = assembly.build_network(config, splits.channels, splits.classes, device)
-    trainer = assembly.build_trainer(config, network, splits, run, device)
-    if checkpoint is not None:
-        trainer.load_state_dict(checkpoint, str(run.path))
-    with assembly.using_threads(config), assembly.logging_to(config, run, trainer):
-        status = trainer.fit()
-        return summarise(trainer, status, assembly.build_loader(config, splits, "test", device))
-
-
-@hydra.main(version_base="1.3", config_path="configs", config_name="config")
-@assembly.reported
-def main(cfg: DictConfig) -> float:
-    """One run; returns the validation accuracy that ``trainer.select`` chose by: a sweep's aim."""
-    job = HydraConfig.get()
-    run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    with run.locked(wait=sweep):  # two jobs of a sweep may be the same run
-        config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
-        summary = run.read_summary() if sweep and run.finished() else None
-        if summary is None:
-            summary = train(config, run, checkpoint)
-    print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
-    if summary["status"] == "interrupted":
-        raise KeyboardInterrupt
-    if summary["status"] == "diverged" and not sweep:
-        sys.exit(3)
-    return chosen_score(summary) or 0.0
-
+from snnbreg.cli import main
 
 if __name__ == "__main__":
-    assembly.run(main)
+    sys.exit(main(["train", *sys.argv[1:]]))

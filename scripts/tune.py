@@ -1,82 +1,8 @@
-"""Tune learning rate and lambda with Optuna: the best validation accuracy at the least density.
+"""Tune learning rate and lambda; the same as ``snnbreg tune``."""
 
-    python scripts/tune.py [--trials 30] [--folder outputs/tune] [key=value ...]
-
-Two objectives: validation accuracy (of ``trainer.select``) up, density at that checkpoint down. The
-study lies in FOLDER/study.db, so that the same command adds trials, and several at once share them;
-every trial is a run folder like any other. Needs ``pip install optuna``.
-"""
-
-from __future__ import annotations
-
-import argparse
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
-from snnbreg import assembly
-from snnbreg.training import RunFolder, chosen_score
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, float]:
-    """Train one trial, or take what is there of it.
-
-    Args:
-        trial: of Optuna.
-        folder: gets the run folder ``trial-NUMBER``.
-        overrides: ``key=value`` for every run.
-
-    Returns:
-        Validation accuracy and density at the best checkpoint.
-
-    Raises:
-        ValueError: the run did not end.
-    """
-    lr = trial.suggest_float("optim.lr", 1e-3, 3e-2, log=True)
-    lam = trial.suggest_float("optim.lam", 1e-2, 2.0, log=True)
-    run = RunFolder(folder / f"trial-{trial.number:04d}")
-    command = [sys.executable, str(ROOT / "train.py"), f"optim.lr={lr}", f"optim.lam={lam}"]
-    place = [f"hydra.run.dir='{run.path}'", "trainer.resume=true"]
-    done = subprocess.run([*command, *overrides, *place], capture_output=True, text=True)
-    summary = run.read_summary()
-    accuracy = chosen_score(summary) if summary is not None else None
-    if summary is None or accuracy is None:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ValueError(f"{run.path} did not end: {said[-1] if said else done.returncode}")
-    return accuracy, summary["density"]
-
-
-def main() -> None:
-    """Add trials to the study and print its front: no trial is better in both."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("overrides", nargs="*", help="key=value for every run")
-    parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "tune")
-    options = parser.parse_args()
-    try:
-        import optuna
-    except ImportError as error:
-        raise ValueError("scripts/tune.py needs Optuna: pip install optuna") from error
-    folder = options.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name="snnbreg",
-        storage=f"sqlite:///{folder / 'study.db'}",
-        directions=["maximize", "minimize"],
-        load_if_exists=True,
-    )
-    study.optimize(
-        lambda trial: objective(trial, folder, options.overrides), options.trials, catch=ValueError
-    )
-    print("accuracy  density      optim.lr     optim.lam  trial")
-    for trial in sorted(study.best_trials, key=lambda trial: trial.values[1]):
-        accuracy, density = trial.values
-        lr, lam = trial.params["optim.lr"], trial.params["optim.lam"]
-        print(f"{accuracy:8.4f}  {density:7.4f}  {lr:12.6f}  {lam:12.6f}  {trial.number:5d}")
-
+from snnbreg.cli import main
 
 if __name__ == "__main__":
-    assembly.run(main)
+    sys.exit(main(["tune", *sys.argv[1:]]))

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from tests_support import COARSE, ROOT, SMALL, load_script
+from tests_support import COARSE, ROOT, SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,10 @@ def small(composed: Callable[..., DictConfig]) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def train() -> Callable[..., dict[str, Any]]:
-    """The function ``train`` of train.py."""
-    return load_script("train.py").train
+    """The function behind ``snnbreg train``."""
+    from snnbreg.commands.train import train
+
+    return train
 
 
 @pytest.fixture

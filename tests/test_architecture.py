@@ -21,11 +21,16 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
-    "training": (set(), {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
-    "analysis": (set(), {"torch", "numpy", "matplotlib", "yaml"}),
+    "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
+    "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
+    "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
     "assembly": (
-        {"datasets", "models", "optim", "schedulers", "training"},
-        {"torch", "hydra", "omegaconf", "yaml"},
+        {"datasets", "models", "optim", "runs", "schedulers", "training"},
+        {"torch", "hydra", "omegaconf"},
+    ),
+    "commands": (
+        {"analysis", "assembly", "datasets", "runs", "training"},
+        {"hydra", "omegaconf", "optuna", "yaml"},
     ),
 }
 

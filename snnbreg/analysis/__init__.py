@@ -18,7 +18,6 @@ from snnbreg.analysis.gallery import FIGURES, TABLES, draw, tables, write_figure
 from snnbreg.analysis.groups import Group, group_runs, newest, select
 from snnbreg.analysis.page import report, report_tables, write_report
 from snnbreg.analysis.pairs import Paired, paired_difference, paired_table
-from snnbreg.analysis.runs import Run, read_run, read_runs
 from snnbreg.analysis.states import (
     connectivity,
     delay_histograms,
@@ -35,6 +34,7 @@ from snnbreg.analysis.study_tables import (
     table2,
 )
 from snnbreg.analysis.tables import Column, Interval, Measure, Table
+from snnbreg.runs import Run, read_run, read_runs
 
 __all__ = [
     "FIGURES",

@@ -7,11 +7,11 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from snnbreg.analysis.runs import Run
+from snnbreg.runs import Run
 
 
 def sweep_commands(runs: Sequence[Run]) -> list[str]:
-    """Command lines of ``train.py`` that train these runs again.
+    """Command lines of ``snnbreg train`` that train these runs again.
 
     Runs that set the same options make one sweep where they are all combinations of the values
     they set, else as few sweeps as splitting by single options gives.
@@ -63,7 +63,7 @@ def _split(rows: Rows, i: int) -> list[Product]:
 def _command(names: Sequence[str], product: Product) -> str:
     many = "-m " if any(len(values) > 1 for values in product) else ""
     pairs = zip(names, product, strict=True)
-    return f"python train.py {many}" + " ".join(
+    return f"snnbreg train {many}" + " ".join(
         shlex.quote(f"{name}={','.join(values)}") for name, values in pairs
     )
 

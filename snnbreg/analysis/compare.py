@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from snnbreg.analysis.runs import Run
+from snnbreg.runs import Run
 
 CLOCK = ("seconds",)
 """Columns and figures that depend on the machine."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group
-from snnbreg.analysis.runs import Array, Run
 from snnbreg.analysis.studies import baseline, datasets, of_dataset, sparsest_within
 from snnbreg.analysis.study_tables import optimizer_name
+from snnbreg.runs import Array, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def confusion(runs: Sequence[Run]) -> Figure:
     """
     found: list[tuple[str, Group]] = []
     for dataset in datasets(runs):
-        kept = [run for run in of_dataset(runs, dataset) if run.predictions_path.is_file()]
+        kept = [run for run in of_dataset(runs, dataset) if run.folder.predictions.is_file()]
         sparse = sparsest_within(kept, dataset)
         dense = baseline(kept, sparse.runs[0], any_schedule=True) if sparse is not None else None
         if sparse is not None and dense is not None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, mean_and_deviation
-from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import (
     POINT,
     Sweep,
@@ -21,6 +20,7 @@ from snnbreg.analysis.studies import (
     sweeps,
 )
 from snnbreg.analysis.study_tables import optimizer_name
+from snnbreg.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from snnbreg.analysis import canvas, confusion, curves, states
 from snnbreg.analysis.pairs import paired_table
-from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import datasets
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
 from snnbreg.analysis.tables import Table
+from snnbreg.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

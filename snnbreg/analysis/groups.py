@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snnbreg.analysis.runs import Run
+from snnbreg.runs import Run
 
 NEUTRAL = (
     "seed", "dataset.fold", "device", "logger", "dataset.root", "dataset.cache",

@@ -17,10 +17,10 @@ from snnbreg.analysis import canvas, gallery
 from snnbreg.analysis.commands import sweep_commands
 from snnbreg.analysis.gallery import FIGURES, draw, write_figures, write_tables
 from snnbreg.analysis.groups import newest
-from snnbreg.analysis.runs import Run, read_runs
 from snnbreg.analysis.studies import datasets, of_dataset
 from snnbreg.analysis.study_tables import summary_sentence
 from snnbreg.analysis.tables import Table
+from snnbreg.runs import Run, read_runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def page(
         "</section><section id='again'><h2>Do it again</h2><p>The runs:</p>",
         *(_code(command) for command in commands or ["(their command lines are unknown)"]),
         "<p>This page, its figures and tables:</p>",
-        _code(f"python scripts/report.py {shlex.quote(source)}"),
+        _code(f"snnbreg report {shlex.quote(source)}"),
         "</section>",
     ]
     if problems:
@@ -197,7 +197,7 @@ def _facts(runs: Sequence[Run], repeated: int) -> str:
 
 def _figure(name: str, images: Sequence[str], source: str) -> str:
     picture = FIGURES[name]
-    command = f"python scripts/report.py {shlex.quote(source)} --figures {name}"
+    command = f"snnbreg report {shlex.quote(source)} --figures {name}"
     return (
         f"<figure id='{name}'><h3>{html.escape(picture.title)}</h3>{''.join(images)}"
         f"<figcaption>{html.escape(picture.caption)}</figcaption>{_code(command)}</figure>"

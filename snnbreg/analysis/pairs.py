@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from snnbreg.analysis.groups import Group
-from snnbreg.analysis.runs import Array, Run
 from snnbreg.analysis.studies import baseline, dense_groups, is_adam, of_dataset, sweeps
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
+from snnbreg.runs import Array, Run
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def paired_runs(group: Group, dense: Group) -> list[tuple[Run, Run]]:
     """The runs of two groups with the same seed and fold that left predictions."""
 
     def by_chance(runs: Group) -> dict[tuple[int, int], Run]:
-        return {(run.seed, run.fold): run for run in runs.runs if run.predictions_path.is_file()}
+        return {(run.seed, run.fold): run for run in runs.runs if run.folder.predictions.is_file()}
 
     others = by_chance(dense)
     return [(run, others[key]) for key, run in by_chance(group).items() if key in others]
@@ -166,7 +166,7 @@ def _answers(run: Run, evaluation: str, splits: Sequence[str]) -> tuple[Array, A
             for name in ("ids", "labels", evaluation)
         )
     except KeyError as error:
-        raise ValueError(f"{run.predictions_path} has no {error}") from error
+        raise ValueError(f"{run.folder.predictions} has no {error}") from error
     order = np.argsort(ids, kind="stable")
     return ids[order], labels[order], (predicted == labels)[order]
 
@@ -177,7 +177,7 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
     Only runs that left predictions count, and groups that share two or more seeds and folds with
     one of Adam's.
     """
-    kept = [run for run in of_dataset(runs, dataset) if run.predictions_path.is_file()]
+    kept = [run for run in of_dataset(runs, dataset) if run.folder.predictions.is_file()]
     dense = [group for group in dense_groups(kept, dataset) if is_adam(group)]
     rows: list[list[Cell]] = []
     for sweep in sweeps(kept, dataset) if dense else []:

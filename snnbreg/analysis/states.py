@@ -16,9 +16,9 @@ import torch
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import main_sweeps, title
 from snnbreg.analysis.groups import Group, mean_and_deviation
-from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import Sweep
 from snnbreg.analysis.study_tables import weight_shapes
+from snnbreg.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

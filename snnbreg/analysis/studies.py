@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
-from snnbreg.analysis.runs import Run
+from snnbreg.runs import Run
 
 PAPER_ORDER = ("shd", "ssc", "psmnist")
 COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course

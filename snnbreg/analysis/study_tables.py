@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnbreg.analysis.groups import Group, group_runs
-from snnbreg.analysis.runs import Run
 from snnbreg.analysis.studies import (
     baseline,
     datasets,
@@ -17,6 +16,7 @@ from snnbreg.analysis.studies import (
     sweeps,
 )
 from snnbreg.analysis.tables import Cell, Column, Measure, Table
+from snnbreg.runs import Run
 
 PAPER = {
     "shd": ("93.39", "92.98", "92.28"),

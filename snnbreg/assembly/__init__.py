@@ -1,6 +1,8 @@
 """From a config to the objects of a run: the only room that knows Hydra and OmegaConf."""
 
 from snnbreg.assembly.cli import explain, reported, run
+from snnbreg.assembly.configs import config_folder
+from snnbreg.assembly.load import TrainedRun, load_run, trained_network
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
     build_device,
@@ -18,6 +20,7 @@ from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
+    "TrainedRun",
     "build_device",
     "build_loader",
     "build_network",
@@ -27,12 +30,15 @@ __all__ = [
     "build_trainer",
     "check",
     "code_version",
+    "config_folder",
     "explain",
+    "load_run",
     "logging_to",
     "reported",
     "run",
     "run_name",
     "settle",
+    "trained_network",
     "unknown_option",
     "using_threads",
 ]

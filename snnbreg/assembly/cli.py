@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from snnbreg.assembly.names import REGISTERED, unknown_option
 from snnbreg.assembly.parallel import IN_USE
 from snnbreg.assembly.schema import options
-from snnbreg.training.run_folder import FolderInUseError
+from snnbreg.runs import FolderInUseError
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +121,8 @@ def _terminate(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt(f"signal {signum}")
 
 
-def run(main: Callable[[], Any]) -> None:
-    """Run a Hydra main function and leave the process with a fitting exit code.
+def run(main: Callable[[], Any]) -> Any:
+    """Run a command and leave the process with a fitting exit code where it fails.
 
     ``HYDRA_FULL_ERROR=1`` shows tracebacks of a user's mistakes too. A termination signal ends a
     run like Ctrl-C: with a usable run folder.
@@ -131,7 +131,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors shall reach us
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
+        return main()
     except KeyboardInterrupt:
         sys.exit(130)
     except USER_ERRORS as error:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from snnbreg.training import RunFolder
+from snnbreg.runs import RunFolder
 
+TRAIN = (sys.executable, "-m", "snnbreg", "train")
+"""The training command, in a process of its own."""
 IN_USE = 75
 """Exit code of a run whose folder another process writes (EX_TEMPFAIL of sysexits.h)."""
 

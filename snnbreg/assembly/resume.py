@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
 from snnbreg.assembly.objects import build_task
 from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import leave_out
-from snnbreg.training.run_folder import RunFolder, load_checkpoint, write_atomically
+from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training.trainer import best_row
 
 log = logging.getLogger(__name__)
@@ -157,7 +155,7 @@ def settle(
         run.save(run.best, best)
     elif exists:
         checkpoint = run.latest()
-        saved = _read_config(run.config)
+        saved = _read_config(run)
         if sweep:
             config = check(cfg)
             refuse_changes(saved, config, str(folder))
@@ -219,13 +217,10 @@ def _refuse_lost_best(
         )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def _read_config(run: RunFolder) -> dict[str, Any]:
+    if not run.config.is_file():
         raise FileNotFoundError(
-            f"{path} is missing, so the run beside it cannot be continued in place. Continue its "
-            "checkpoint in a new folder with trainer.resume=PATH/last.pt"
+            f"{run.config} is missing, so the run beside it cannot be continued in place. Continue "
+            "its checkpoint in a new folder with trainer.resume=PATH/last.pt"
         )
-    try:
-        return check(yaml.safe_load(path.read_text(encoding="utf-8")), saved=True)
-    except YAMLError as error:
-        raise ValueError(f"{path} is not readable YAML: {error}") from error
+    return check(run.read_config(), saved=True)

@@ -18,10 +18,14 @@ from snnbreg.assembly.names import REGISTERED, own_code
 from snnbreg.assembly.schema import check, options
 
 PACKAGES = (
-    "functional", "kernels", "models", "optim", "schedulers", "datasets", "training", "assembly",
+    "functional", "kernels", "models", "optim", "schedulers", "datasets", "runs", "training",
+    "assembly",
 )  # fmt: skip
 # Files of these packages that start runs or talk about them, and cannot change what a run computes.
-ASIDE = {"assembly/cli.py", "assembly/parallel.py", "assembly/sweeps.py", "training/loggers.py"}
+ASIDE = {
+    "assembly/cli.py", "assembly/configs.py", "assembly/load.py", "assembly/parallel.py",
+    "assembly/sweeps.py", "runs/run.py", "training/loggers.py",
+}  # fmt: skip
 # Keys that change neither a result nor where it is computed from.
 MOOT = {
     "dataset.cache", "trainer.resume", "trainer.progress", "trainer.threads", "logger",

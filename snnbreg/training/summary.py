@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnbreg.runs import load_checkpoint, load_network
 from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
-from snnbreg.training.run_folder import load_checkpoint, load_network
 from snnbreg.training.trainer import Trainer
 
 

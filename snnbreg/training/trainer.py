@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from snnbreg.runs import RunFolder, load_network, uninterrupted
 from snnbreg.training.columns import ordered
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
 from snnbreg.training.rows import validation_row
-from snnbreg.training.run_folder import RunFolder, load_network, uninterrupted
 from snnbreg.training.tasks import Task
 
 log = logging.getLogger(__name__)

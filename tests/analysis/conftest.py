@@ -76,11 +76,11 @@ def write_run(
     if predictions is not None:
         np.savez(folder / "predictions.npz", **{k: np.asarray(v) for k, v in predictions.items()})
     if checkpoints:
-        write_checkpoints(folder / "checkpoints")
+        write_checkpoints(folder / "checkpoints", config)
     return folder
 
 
-def write_checkpoints(folder: Path) -> None:
+def write_checkpoints(folder: Path, config: Mapping[str, Any]) -> None:
     """``best.pt`` and ``last.pt`` with one weight of each matrix at zero, |v| = 0.05 there."""
     weights = {name: torch.ones(shape) for name, shape in SHAPES.items()}
     states = {}
@@ -94,6 +94,7 @@ def write_checkpoints(folder: Path) -> None:
     groups = [{"param_names": list(weights), "params": [0, 1, 2], "lam": 0.1}]
     state = {
         "epoch": 3,
+        "config": dict(config),
         "network": {**weights, "layers.0.neuron.delay": torch.tensor([0.5, 1.5, 1.5, 3.0])},
         "optimizers": {"weights": {"state": states, "param_groups": groups}},
     }

@@ -25,8 +25,8 @@ def commands(make: Make, rows: Iterable[Sequence[str]]) -> list[str]:
 
 def test_a_full_grid_is_one_command(make: Make) -> None:
     grid = itertools.product(["lam=10", "lam=0.5", "lam=2"], ["seed=1", "seed=0"], ["epochs=3"])
-    assert commands(make, grid) == ["python train.py -m lam=0.5,2,10 seed=0,1 epochs=3"]
-    assert commands(make, [["model.hidden=[8,8]"]]) == ["python train.py 'model.hidden=[8,8]'"]
+    assert commands(make, grid) == ["snnbreg train -m lam=0.5,2,10 seed=0,1 epochs=3"]
+    assert commands(make, [["model.hidden=[8,8]"]]) == ["snnbreg train 'model.hidden=[8,8]'"]
     assert commands(make, [[]]) == []
 
 

@@ -1,41 +1,36 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from snnbreg.analysis import compare, read_run
-from tests_support import load_script
+from snnbreg.cli import parse
+from snnbreg.commands.compare import run
 
 Make = Callable[..., Path]
 
 
-def script(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["compare_runs.py", *map(str, arguments)])
-    return int(load_script("scripts/compare_runs.py").main())
+def command(*arguments: object) -> int:
+    return run(parse("compare", [str(argument) for argument in arguments]))
 
 
-def test_equal_apart_from_the_clock(
-    make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_equal_apart_from_the_clock(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = make({"dataset.root": "/a"}), make({"dataset.root": "/b"}, summary={"seconds": 99})
     text = (b / "metrics.csv").read_text().replace(",0.1,", ",7.5,")
     assert text != (b / "metrics.csv").read_text()
     (b / "metrics.csv").write_text(text)
-    assert script(monkeypatch, a, b) == 0
+    assert command(a, b) == 0
     assert capsys.readouterr().out == (
         "The results are the same.\nConfig:\n  dataset.root: /a | /b\n"
     )
 
 
-def test_the_first_difference_is_named(
-    make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_difference_is_named(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     a = make(losses=(3.0, 2.0, 1.0))
     b = make({"seed": 4}, losses=(3.0, 2.5, 0.5), summary={"test_acc": 0.75})
-    assert script(monkeypatch, a, b) == 1
+    assert command(a, b) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "The results differ.",
@@ -81,9 +76,7 @@ def test_not_a_number_equals_itself_and_tolerance(make: Make) -> None:
     assert compare(a, b, tolerance=1e-6).same
 
 
-def test_unreadable_runs(
-    make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreadable_runs(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     a = make()
-    assert script(monkeypatch, a, a / "nowhere") == 2
+    assert command(a, a / "nowhere") == 2
     assert "nowhere" in capsys.readouterr().err

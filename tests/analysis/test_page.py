@@ -23,7 +23,8 @@ from snnbreg.analysis import (
     report,
     report_tables,
 )
-from tests_support import load_script
+from snnbreg.cli import parse
+from snnbreg.commands import report as command
 
 Make = Callable[..., Path]
 VOID = {"meta", "link", "img", "br"}
@@ -89,8 +90,8 @@ def test_report_says_what_was_found(study: list[Run], tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert "AdaBreg at λ = 1 keeps 25.0" in page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "15 runs (15 completed)" in page.text
-    assert "python train.py optim=adam seed=0" in page.text
-    assert f"python scripts/report.py {folder} --figures figure3" in page.text
+    assert "snnbreg train optim=adam seed=0" in page.text
+    assert f"snnbreg report {folder} --figures figure3" in page.text
     assert f"Skipped {study[1].path}" in page.text
     names = {p.name for p in (tmp_path / "out").rglob("*")}
     assert "Sparse beside dense networks on the same samples of spoken_digits" in page.text
@@ -143,9 +144,8 @@ def test_slim_folders_give_the_whole_paired_table(
     whole = paired_table(study, "spoken_digits")
     assert len(whole.rows) == 6
     assert report_tables(slim, ["paired"]) == [whole]
-    arguments = ["report.py", str(slim), "--tables", "paired", "--output", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", arguments)
-    load_script("scripts/report.py").main()
+    arguments = [str(slim), "--tables", "paired", "--output", str(tmp_path / "out")]
+    command.run(parse("report", arguments))
     assert capsys.readouterr().out == whole.to_markdown()
     assert (tmp_path / "out" / "paired_spoken_digits.csv").read_text() == whole.to_csv()
     assert not (slim / "report").exists()

@@ -13,11 +13,10 @@ import torch
 
 from snnbreg import assembly
 from snnbreg.assembly.names import own_code
+from snnbreg.commands.evaluate import evaluate_run
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import RunFolder
-from snnbreg.training.run_folder import load_checkpoint
-from tests_support import load_script
 
-evaluate_run = load_script("scripts/evaluate.py").evaluate_run
 Train = Callable[..., dict[str, Any]]
 Own = Callable[..., dict[str, Any]]
 

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from snnbreg import assembly
 from snnbreg.assembly.resume import refuse_changes
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import RunFolder, Trainer
-from snnbreg.training.run_folder import load_checkpoint
 from tests_support import SMALL_DIGITS
 
 Compose = Callable[..., DictConfig]

@@ -8,22 +8,19 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from data_files import random_recordings, write_events
+from snnbreg.cli import parse
+from snnbreg.commands import prepare
 from snnbreg.datasets import DATASETS, download
 from snnbreg.datasets.download import FOLDERS, Archive, archives, data_root, fetch
-from tests_support import load_script
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
 
 
-@pytest.fixture
-def script() -> ModuleType:
-    return load_script("scripts/prepare_data.py")
+def command(*arguments: str) -> None:
+    prepare.run(parse("prepare", arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -110,47 +107,45 @@ def test_names_that_cannot_be_fetched_are_refused() -> None:
         archives("spoken_digits")
 
 
-def test_the_command_says_what_failed(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert script.main(["fashion_mnist", "--root", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: http://fashion-mnist")
-    assert "8d4fb7e6c68d591d4c3dfef9ec88bf0d" in error
+def test_the_command_says_what_failed(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="8d4fb7e6c68d591d4c3dfef9ec88bf0d") as caught:
+        command("fashion_mnist", "--root", str(tmp_path))
+    assert str(caught.value).startswith("http://fashion-mnist")
 
 
 def test_the_command_fetches_into_the_root_of_the_run(
-    script: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[tuple[str, Path]] = []
-    monkeypatch.setattr(script, "fetch", lambda name, root: asked.append((name, root)) or [])
-    assert script.main(["ssc", "--root", str(tmp_path)]) == 0
-    assert script.main(["mnist"]) == 0
+    monkeypatch.setattr(prepare, "fetch", lambda name, root: asked.append((name, root)) or [])
+    command("ssc", "--root", str(tmp_path))
+    command("mnist")
     assert asked == [("ssc", tmp_path), ("mnist", data_root("mnist"))]
     assert f"dataset=ssc dataset.root={tmp_path}" in capsys.readouterr().out
 
 
-def test_the_command_refuses_other_names(script: ModuleType) -> None:
-    for arguments in ([], ["imagenet"], ["pack-spoken-digits"]):
-        with pytest.raises(SystemExit) as stop:
-            script.main(arguments)
-        assert stop.value.code == 2
+def test_the_command_refuses_other_names(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        command()
+    with pytest.raises(ValueError, match="imagenet cannot be prepared; choose from shd, "):
+        command("imagenet")
+    with pytest.raises(ValueError, match=r"takes the folder with train\.h5"):
+        command("pack-spoken-digits")
+    with pytest.raises(ValueError, match="prepare shd takes no folder"):
+        command("shd", str(tmp_path))
 
 
 def test_the_command_packs_the_spoken_digits(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for split in ("train", "valid", "test"):
         write_events(tmp_path / f"{split}.h5", random_recordings(2), [0, 1])
     arguments = ["pack-spoken-digits", str(tmp_path), "--output", str(tmp_path / "pack.xz")]
-    assert script.main(arguments) == 0
+    command(*arguments)
     assert "6 recordings" in capsys.readouterr().out
     (tmp_path / "valid.h5").unlink()
-    assert script.main(arguments) == 1
-    assert "valid.h5 does not exist" in capsys.readouterr().err
+    with pytest.raises(OSError, match=r"valid\.h5 does not exist"):
+        command(*arguments)
 
 
 def test_importing_the_package_is_cheap() -> None:

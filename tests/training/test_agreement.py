@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
+from snnbreg.commands.evaluate import evaluate_run
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import RunFolder
-from snnbreg.training.run_folder import load_checkpoint
-from tests_support import load_script
-
-evaluate_run = load_script("scripts/evaluate.py").evaluate_run
 
 SCHEDULERS = {
     **{

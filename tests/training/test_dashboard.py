@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from snnbreg.cli import parse
+from snnbreg.commands.dashboard import run
 from snnbreg.training.dashboard import save, specification, workspace
-from tests_support import ROOT, load_script
+from tests_support import ROOT
 
 pytest.importorskip("wandb_workspaces")
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
@@ -154,13 +156,10 @@ def test_the_view_is_saved_as_it_is_printed(
 ) -> None:
     server = Server()
     monkeypatch.setattr("wandb.Api", lambda: server)
-    script = load_script("scripts/wandb_dashboard.py")
-    monkeypatch.setattr(sys, "argv", ["wandb_dashboard.py", "--project", "p", "--print"])
-    script.main()
+    run(parse("dashboard", ["--project", "p", "--print"]))
     printed = json.loads(capsys.readouterr().out)
     assert not server.sent
-    monkeypatch.setattr(sys, "argv", ["wandb_dashboard.py", "--project", "p"])
-    script.main()
+    run(parse("dashboard", ["--project", "p"]))
     assert capsys.readouterr().out == "https://w/me/p?nw=abc\n"
     (sent,) = server.sent
     assert (sent["projectName"], sent["entityName"]) == ("p", "me")

@@ -17,7 +17,7 @@ def test_tensorboard_holds_the_metrics_and_hides_what_was_undone(
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from snnbreg.training.run_folder import load_checkpoint
+    from snnbreg.runs import load_checkpoint
 
     run = RunFolder(tmp_path)
     config = small("logger=tensorboard", "optim.lam=0.01")

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from snnbreg import assembly
 from snnbreg.assembly.resume import settle
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import GradientSteps, RunFolder, Trainer, evaluate
-from snnbreg.training.run_folder import load_checkpoint
 from tests_support import SMALL_DIGITS
 
 Small = Callable[..., dict[str, Any]]

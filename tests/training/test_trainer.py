@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from snnbreg import assembly
+from snnbreg.runs import load_checkpoint
 from snnbreg.training import (
     EVALUATIONS,
     TASKS,
@@ -28,7 +29,6 @@ from snnbreg.training import (
     summarise,
 )
 from snnbreg.training.hooks import resync_delays
-from snnbreg.training.run_folder import load_checkpoint
 from snnbreg.training.tasks import Classification, Reconstruction
 from snnbreg.training.trainer import SELECT, best_row
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnbreg.training.run_folder import (
+from snnbreg.runs import (
     FolderInUseError,
     RunFolder,
     load_checkpoint,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests_support import ROOT, SMALL_DIGITS
+from tests_support import SMALL_DIGITS
 
 
 def test_trials_are_runs_and_the_front_holds_the_best(tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
-    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "snnbreg", "tune", "--folder", str(tmp_path)]
     options = ["--trials", "2", *SMALL_DIGITS, "dataset.epochs=1"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

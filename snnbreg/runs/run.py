@@ -1,30 +1,20 @@
-"""Finished and unfinished runs as they lie on disk; nothing here knows how they were trained.
-
-A run folder holds ``config.yaml``, ``metrics.csv`` (a row per epoch), ``summary.json`` (once the
-run has ended), ``predictions.npz`` (likewise) and ``checkpoints/{last,best}.pt``.
-"""
+"""Finished and unfinished runs as they lie on disk; nothing here knows how they were trained."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import math
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
-import yaml
+from snnbreg.runs.checkpoints import load_checkpoint
+from snnbreg.runs.folder import Array, RunFolder, read_yaml
 
-Array = np.ndarray[Any, Any]
+AnyRun = TypeVar("AnyRun", bound="Run")
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +36,22 @@ class Run:
     history: dict[str, list[float]] = field(repr=False)
     summary: dict[str, Any] = field(repr=False)
     written: float = 0.0
+
+    @classmethod
+    def read(cls: type[AnyRun], path: str | os.PathLike[str]) -> AnyRun:
+        """Read one run folder.
+
+        Raises:
+            FileNotFoundError: there is no ``config.yaml``, or neither metrics nor summary.
+            ValueError: a file is damaged; the message names it.
+        """
+        folder = RunFolder(path)
+        config, history = folder.read_config(), folder.read_metrics()
+        summary = folder.read_summary()
+        if history is None and summary is None:
+            raise FileNotFoundError(f"{folder.path} holds neither metrics.csv nor summary.json")
+        written = (folder.config if history is None else folder.metrics).stat().st_mtime
+        return cls(folder.path, config, history or {}, summary or {}, written)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -117,69 +123,31 @@ class Run:
         return self.lam_course or f"λ = {self.settings['optim.lam']:g}"
 
     @property
-    def predictions_path(self) -> Path:
-        """Where ``predictions.npz`` lies, if the run left it."""
-        return self.path / "predictions.npz"
+    def folder(self) -> RunFolder:
+        """Its files."""
+        return RunFolder(self.path)
 
     def predictions(self) -> dict[str, Array]:
-        """What the best checkpoint predicts: ``valid_ids``, ``valid_labels``, ``valid_deployed``...
-
-        Raises:
-            FileNotFoundError: the run left no ``predictions.npz``.
-            ValueError: it is damaged.
-        """
-        try:
-            with open(self.predictions_path, "rb") as file:
-                return dict(np.load(file, allow_pickle=False))
-        except FileNotFoundError:
-            raise
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as e:
-            raise ValueError(f"{self.predictions_path} is damaged ({type(e).__name__})") from e
+        """See :meth:`RunFolder.read_predictions`."""
+        return self.folder.read_predictions()
 
     def checkpoint(self, name: str = "best") -> dict[str, Any]:
-        """Load a checkpoint onto the CPU, without executing anything in it.
-
-        Args:
-            name: ``best``, ``last`` or another file of ``checkpoints/``.
-
-        Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is damaged.
-        """
-        path = self.path / "checkpoints" / f"{name}.pt"
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no checkpoint {path}")
-        try:
-            return dict(torch.load(path, map_location="cpu", weights_only=True))
-        except (RuntimeError, EOFError, ValueError, TypeError, UnpicklingError, BadZipFile) as e:
-            raise ValueError(f"{path} is damaged ({type(e).__name__})") from e
+        """Load the checkpoint ``best``, ``last`` or ``initial``, see :func:`load_checkpoint`."""
+        return load_checkpoint(self.folder.checkpoint(name))
 
     @cached_property
     def overrides(self) -> list[str]:
         """What the command line set (``.hydra/overrides.yaml``); empty where unknown."""
         try:
-            found = _yaml(self.path / ".hydra" / "overrides.yaml")
+            found = read_yaml(self.path / ".hydra" / "overrides.yaml")
         except (OSError, ValueError):
             return []
         return [str(item) for item in found] if isinstance(found, list) else []
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
-    """Read one run folder.
-
-    Raises:
-        FileNotFoundError: there is no ``config.yaml``, or neither metrics nor summary.
-        ValueError: a file is damaged; the message names it.
-    """
-    folder = Path(path)
-    config = _yaml(folder / "config.yaml")
-    if not isinstance(config, dict):
-        raise ValueError(f"{folder / 'config.yaml'} holds no settings")
-    history, summary = _metrics(folder / "metrics.csv"), _summary(folder / "summary.json")
-    if history is None and summary is None:
-        raise FileNotFoundError(f"{folder} holds neither metrics.csv nor summary.json")
-    written = (folder / ("config.yaml" if history is None else "metrics.csv")).stat().st_mtime
-    return Run(folder, config, history or {}, summary or {}, written)
+    """Read one run folder, see :meth:`Run.read`."""
+    return Run.read(path)
 
 
 def read_runs(folder: str | os.PathLike[str], problems: list[str] | None = None) -> list[Run]:
@@ -220,39 +188,3 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _yaml(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}")
-    try:
-        return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not readable YAML") from error
-
-
-def _metrics(path: Path) -> dict[str, list[float]] | None:
-    if not path.is_file():
-        return None
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        header = rows[0] if rows else []
-        columns = [[float(v) if v else math.nan for v in c] for c in zip(*rows[1:], strict=True)]
-    except (ValueError, csv.Error) as error:  # also UnicodeDecodeError and rows of other lengths
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if columns and len(columns) != len(header):
-        raise ValueError(f"{path} is damaged: {len(header)} names, {len(columns)} columns")
-    return dict(zip(header, columns or [[] for _ in header], strict=True))
-
-
-def _summary(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no summary")
-    return found

@@ -1,4 +1,4 @@
-"""scripts/evaluate.py: never augmented, never another network."""
+"""snnbreg evaluate: never augmented, never another network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
+from snnbreg.commands.evaluate import evaluate_run
 from snnbreg.training import RunFolder
-from tests_support import load_script
-
-evaluate_run = load_script("scripts/evaluate.py").evaluate_run
 
 
 @pytest.fixture

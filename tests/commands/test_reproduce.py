@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests_support import ROOT, SMALL_DIGITS
+from tests_support import SMALL_DIGITS
 
 SMALL = [option for option in SMALL_DIGITS if "epochs" not in option]
 
 
 def command(tmp_path: Path, target: str, *more: str) -> list[str]:
-    program = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), target, *SMALL]
+    program = [sys.executable, "-m", "snnbreg", "reproduce", target, *SMALL]
     options = ["--seeds", "0", "--lambdas", "0,1", "--epochs", "2", "--jobs", "1"]
     places = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "out")]
     return [*program, *options, *places, *more]
@@ -53,7 +53,7 @@ def test_a_killed_study_goes_on_with_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_plan_is_the_papers(tmp_path: Path) -> None:
-    program = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "all", "--dry-run"]
+    program = [sys.executable, "-m", "snnbreg", "reproduce", "all", "--dry-run"]
     where = ["--runs", str(tmp_path), "--seeds", "0,7"]
     planned = subprocess.run([*program, *where], capture_output=True, text=True, check=True)
     folders = [Path(line.split()[1]).name for line in planned.stdout.splitlines()]

@@ -6,22 +6,27 @@ import csv
 import io
 import json
 import logging
+import math
 import os
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+import yaml
 from filelock import FileLock, Timeout
-from torch import nn
+
+from snnbreg.runs.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
 
 
 class FolderInUseError(OSError):
@@ -84,9 +89,9 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.predictions = self.path / "predictions.npz"
-        self.initial = self.path / "checkpoints" / "initial.pt"
-        self.last = self.path / "checkpoints" / "last.pt"
-        self.best = self.path / "checkpoints" / "best.pt"
+        self.initial = self.checkpoint("initial")
+        self.last = self.checkpoint("last")
+        self.best = self.checkpoint("best")
 
     @contextmanager
     def locked(self, wait: bool = False) -> Iterator[None]:
@@ -142,14 +147,72 @@ class RunFolder:
         """Write what the best checkpoint predicts, an array (numpy) per name."""
         write_atomically(self.predictions, lambda file: np.savez_compressed(file, **arrays))
 
-    def read_summary(self) -> dict[str, Any] | None:
-        """The summary, or None where the run has not ended."""
+    def read_config(self) -> dict[str, Any]:
+        """The resolved config, nested.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged.
+        """
+        config = read_yaml(self.config)
+        if not isinstance(config, dict):
+            raise ValueError(f"{self.config} holds no settings")
+        return config
+
+    def read_metrics(self) -> dict[str, list[float]] | None:
+        """A column of ``metrics.csv`` per name, a value per epoch (NaN where empty), or None.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.metrics
         try:
-            return dict(json.loads(self.summary.read_text()))
+            with open(path, newline="", encoding="utf-8") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+            columns = [[float(v) if v else math.nan for v in c] for c in zip(*rows, strict=True)]
+            return dict(zip(header, columns or [[] for _ in header], strict=True))
+        except FileNotFoundError:
+            return None
+        except (
+            ValueError,
+            csv.Error,
+        ) as error:  # also UnicodeDecodeError and rows of other lengths
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The summary, or None where the run has not ended.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            summary = json.loads(self.summary.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise ValueError(f"{self.summary} is not readable JSON ({error}); delete it") from error
+        if not isinstance(summary, dict):
+            raise ValueError(f"{self.summary} holds no summary; delete it")
+        return summary
+
+    def read_predictions(self) -> dict[str, Array]:
+        """What the best checkpoint predicts: ``valid_ids``, ``valid_labels``, ``valid_deployed``...
+
+        Raises:
+            FileNotFoundError: the run left no ``predictions.npz``.
+            ValueError: it is damaged.
+        """
+        try:
+            with open(self.predictions, "rb") as file:
+                return dict(np.load(file, allow_pickle=False))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+            raise ValueError(f"{self.predictions} is damaged ({type(error).__name__})") from error
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of the checkpoint ``best``, ``last`` or ``initial``."""
+        return self.path / "checkpoints" / f"{name}.pt"
 
     def finished(self) -> bool:
         """Whether there is nothing left to do: the run completed, or its loss diverged."""
@@ -184,45 +247,16 @@ class RunFolder:
         write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, without executing anything in it.
+def read_yaml(path: Path) -> Any:
+    """Read plain values from a YAML file.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is truncated, damaged or something else than a checkpoint of this package.
+        ValueError: it is damaged.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, UnpicklingError, BadZipFile) as error:
-        raise ValueError(
-            f"{path} is damaged or no checkpoint ({type(error).__name__}). Use the other one of "
-            "best.pt and last.pt, or start the run anew in another folder"
-        ) from error
-    if not isinstance(state, dict) or not {"epoch", "network", "config"} <= set(state):
-        raise ValueError(f"{path} is no checkpoint of snnbreg: epoch, network or config is missing")
-    return state
-
-
-def load_network(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a network's state, or say where the two networks differ.
-
-    Raises:
-        ValueError: a tensor is missing, unknown or of another shape.
-    """
-    own = network.state_dict()
-    differences = [f"{name} is missing" for name in own if name not in state]
-    differences += [f"{name} is unknown to the network" for name in state if name not in own]
-    differences += [
-        f"{name} is {tuple(state[name].shape)}, the network's {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise ValueError(
-            f"{source} belongs to another network: {'; '.join(differences[:3])}{more}. "
-            "Build the network with the model and dataset settings of that run's config.yaml"
-        )
-    network.load_state_dict(state)
+        return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not readable YAML: {error}") from error

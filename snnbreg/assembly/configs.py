@@ -1,0 +1,33 @@
+"""Where the config files are, and what they and a command line amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import snnbreg
+
+
+def config_folder() -> Path:
+    """The folder of ``config.yaml`` and its groups.
+
+    They lie inside the package where it was installed from a wheel, and beside it in the
+    repository, which an editable install uses too.
+
+    Raises:
+        FileNotFoundError: they are in neither place.
+    """
+    package = Path(snnbreg.__file__).resolve().parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"The installation of snnbreg in {package} lacks its folder configs")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config that ``snnbreg train`` makes of these overrides, not yet checked."""
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("config", list(overrides))

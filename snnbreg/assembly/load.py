@@ -1,0 +1,91 @@
+"""Networks as runs have trained them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnbreg.assembly.objects import CPU, build_network, build_splits
+from snnbreg.assembly.schema import check
+from snnbreg.runs import Run, load_network
+
+Sizes = tuple[int, int]  # channels of a frame, classes
+
+
+class TrainedRun(Run):
+    """A run with its network, see :func:`load_run`."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network with the weights of the best checkpoint, on the CPU, in ``eval`` mode.
+
+        Raises:
+            FileNotFoundError: the run left no ``checkpoints/best.pt``.
+            ValueError: the checkpoint is damaged or that of another network.
+        """
+        checkpoint = self.checkpoint("best")
+        config = check(checkpoint["config"], saved=True)
+        if config["model"].get("engine") == "triton":  # which knows no CPU
+            config["model"]["engine"] = "auto"
+        sizes = _sizes(checkpoint["network"]) or _sizes_of_data(config)
+        return trained_network(config, checkpoint, sizes, str(self.folder.best))
+
+
+def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
+    """Read a run folder.
+
+    Args:
+        folder: with ``config.yaml`` and ``metrics.csv`` or ``summary.json``.
+
+    Returns:
+        A run with ``config`` (nested), ``history`` (a column of ``metrics.csv`` per name, a value
+        per epoch), ``summary`` and ``network``, which is built when it is first asked for.
+
+    Raises:
+        FileNotFoundError: there is no run in the folder.
+        ValueError: one of its files is damaged.
+    """
+    return TrainedRun.read(folder)
+
+
+def trained_network(
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any],
+    sizes: Sizes,
+    source: str,
+    device: torch.device = CPU,
+) -> nn.Module:
+    """A checkpoint's network in ``eval`` mode; torch's generator stays as it is.
+
+    Args:
+        config: checked.
+        checkpoint: as :func:`~snnbreg.runs.load_checkpoint` returns it.
+        sizes: channels of a frame and classes.
+        source: where the checkpoint comes from, for messages.
+        device: where to put the network.
+
+    Raises:
+        ValueError: the checkpoint is that of another network.
+    """
+    with torch.random.fork_rng():
+        network = build_network(config, *sizes, device)
+    load_network(network, checkpoint["network"], source)
+    return network.eval()
+
+
+def _sizes(state: Mapping[str, torch.Tensor]) -> Sizes | None:
+    """Of a spiking network's state: no data set is needed for them."""
+    first, last = state.get("layers.0.linear.weight"), state.get("readout.linear.weight")
+    if first is None or last is None:
+        return None
+    return first.shape[1], last.shape[0]
+
+
+def _sizes_of_data(config: Mapping[str, Any]) -> Sizes:
+    splits = build_splits(config)
+    return splits.channels, splits.classes

@@ -1,0 +1,1 @@
+"""What the commands of :mod:`snnbreg.cli` do: ``run(options)`` of the module of that name."""

@@ -1,0 +1,136 @@
+"""The study of the LBI paper: run what is missing of it, then draw a figure or a table.
+
+The paper is silent on the values of lambda, on which checkpoint is tested and on the start. Here:
+lambda from 0 (which is Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with
+the best validation accuracy of each seed, lambda by the mean of that; density at that checkpoint.
+Kill it at any time: the same command runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from snnbreg import analysis, assembly
+from snnbreg.assembly.configs import composed
+from snnbreg.assembly.parallel import TRAIN, Run, Study
+from snnbreg.runs import read_run
+
+ONECYCLE, CONSTANT = "onecycle", "none"
+# Which schedules a target needs; table 1 describes the network, so one run does.
+TARGETS: dict[str, tuple[str, ...]] = {
+    "figure1": (ONECYCLE,),
+    "figure2": (ONECYCLE,),
+    "figure3": (ONECYCLE,),
+    "figure4": (CONSTANT,),
+    "figure5": (CONSTANT,),
+    "table1": (ONECYCLE,),
+    "table2": (ONECYCLE, CONSTANT),
+    "all": (ONECYCLE, CONSTANT),
+}
+
+
+def overrides_of(dataset: str, optimizer: str, schedule: str) -> list[str]:
+    """The study's settings: an experiment of configs/experiment, else the data set's own.
+
+    Args:
+        dataset: name in configs/dataset.
+        optimizer: ``adabreg`` or ``adam``.
+        schedule: ``onecycle`` or ``none``.
+    """
+    name = f"{dataset}_{optimizer}{'_constant' if schedule == CONSTANT else ''}"
+    if (assembly.config_folder() / "experiment" / f"{name}.yaml").is_file():
+        return [f"experiment={name}"]
+    return [
+        f"dataset={dataset}",
+        f"optim={optimizer}",
+        f"scheduler={schedule}",
+        "optim.init_density=1.0",
+    ]
+
+
+def study(options: Namespace) -> list[Run]:
+    """The runs that a target needs, baselines first, then seed by seed.
+
+    Raises:
+        ValueError: there is no such target.
+    """
+    if options.target not in TARGETS:
+        raise ValueError(f"{options.target} is no target; choose from {', '.join(TARGETS)}")
+    common = [f"dataset.epochs={options.epochs}"] if options.epochs else []
+    if options.root:
+        common.append(f"dataset.root='{Path(options.root).resolve()}'")
+    common += options.overrides
+    lambdas, seeds = options.lambdas, options.seeds
+    if options.target == "table1":
+        lambdas, seeds = [], seeds[:1]
+    runs = []
+    for seed in seeds:
+        for schedule in TARGETS[options.target]:
+            baseline = overrides_of(options.dataset, "adam", schedule)
+            bregman = overrides_of(options.dataset, "adabreg", schedule)
+            grid = [[*bregman, f"optim.lam={lam:g}"] for lam in lambdas]
+            for settings in [baseline, *grid]:
+                runs.append(_run(options, [*settings, f"seed={seed}"], common))
+    return runs
+
+
+def _run(options: Namespace, settings: list[str], common: list[str]) -> Run:
+    config = assembly.check(composed([*settings, *common]))
+    name = assembly.run_name(config, settings)
+    run = Run(
+        " ".join(settings),
+        options.runs / name,
+        [*settings, *common],
+        config["trainer"]["epochs"],
+    )
+    if options.any_code and not run.finished():
+        others = options.runs.glob(f"{name.rpartition('-')[0]}-*")
+        for folder in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+            other = replace(run, folder=folder)
+            if other.finished():
+                return other
+    return run
+
+
+def write(target: str, runs: list[Run], output: Path) -> list[Path]:
+    """Write what a target asks for from those runs that have ended.
+
+    Args:
+        target: a key of :data:`TARGETS`.
+        runs: the study's.
+        output: folder; ``all`` also writes one page, ``report.html``, with everything.
+
+    Returns:
+        The files.
+    """
+    found = [read_run(run.folder) for run in runs if run.finished()]
+    if target.startswith("figure"):
+        figures = analysis.write_figures(found, output, [target])
+        return [output / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+    if target.startswith("table"):
+        table = {"table1": analysis.table1, "table2": analysis.table2}[target](found)
+        print(table.to_markdown())
+        return list(table.save(output))
+    return [analysis.write_report(found, output, str(runs[0].folder.parent))]
+
+
+def run(options: Namespace) -> int:
+    """Run, then draw; 1 where a run failed."""
+    options.runs = Path(options.runs or f"outputs/study/{options.dataset}").resolve()
+    output = Path(options.output or f"outputs/figures/{options.dataset}").resolve()
+    runs = study(options)
+    if options.dry_run:
+        for planned in runs:
+            print(f"{planned.done():4d}/{planned.epochs}  {planned.folder}")
+        return 0
+    failed = Study(runs, TRAIN, options.jobs).fit()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if any(planned.finished() for planned in runs):
+        print(*write(options.target, runs, output), sep="\n")
+    for name, reason in failed.items():
+        print(f"Failed: {name}: {reason}", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,24 @@
+"""Run folders: what training writes, and what everybody else reads."""
+
+from snnbreg.runs.checkpoints import load_checkpoint, load_network
+from snnbreg.runs.folder import (
+    Array,
+    FolderInUseError,
+    RunFolder,
+    uninterrupted,
+    write_atomically,
+)
+from snnbreg.runs.run import Run, read_run, read_runs
+
+__all__ = [
+    "Array",
+    "FolderInUseError",
+    "Run",
+    "RunFolder",
+    "load_checkpoint",
+    "load_network",
+    "read_run",
+    "read_runs",
+    "uninterrupted",
+    "write_atomically",
+]
