@@ -1,7 +1,7 @@
 """snnbreg: sparse spiking neural networks with learned delays, trained by Bregman iterations.
 
-The rooms, in the order the data takes: ``datasets`` (recordings to frames), ``functional`` and
-``kernels`` (the equations and their fast twins), ``models`` (networks), ``training`` (the loop),
+The packages, in the order the data takes: ``datasets`` (recordings to frames), ``functional`` and
+``kernels`` (the equations and their fast forms), ``models`` (networks), ``training`` (the loop),
 ``optim`` and ``schedulers`` (how parameters move), ``runs`` (what a training leaves). Importing
 this package imports none of them; :func:`load_run` does when it is asked for.
 """

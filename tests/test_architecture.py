@@ -13,7 +13,7 @@ import snnbreg
 
 PACKAGE = Path(snnbreg.__file__).parent
 
-# room: (our rooms it may import, libraries besides the standard one that it may import)
+# package: (our packages it may import, libraries besides the standard one that it may import)
 ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "functional": (set(), {"torch"}),
     "kernels": ({"functional"}, {"torch", "numpy", "numba", "llvmlite", "triton"}),
@@ -49,26 +49,26 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_every_room_is_in_the_table() -> None:
-    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms == set(ALLOWED)
+def test_every_package_is_in_the_table() -> None:
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert packages == set(ALLOWED)
 
 
-@pytest.mark.parametrize("room", sorted(ALLOWED))
-def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
-    rooms, libraries = ALLOWED[room]
-    for path in (PACKAGE / room).rglob("*.py"):
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
+    packages, libraries = ALLOWED[package]
+    for path in (PACKAGE / package).rglob("*.py"):
         for name in imports(path):
             top, *rest = name.split(".")
             if top == "snnbreg":
-                assert not rest or rest[0] in rooms | {room}, f"{path} imports {name}"
+                assert not rest or rest[0] in packages | {package}, f"{path} imports {name}"
             else:
                 assert top in sys.stdlib_module_names | libraries, f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("room", ["optim", "models", "schedulers"])
-def test_importing_a_room_needs_torch_alone(room: str) -> None:
+@pytest.mark.parametrize("package", ["optim", "models", "schedulers"])
+def test_importing_a_package_needs_torch_alone(package: str) -> None:
     heavy = ["hydra", "omegaconf", "tonic", "wandb", "matplotlib", "snntorch", "numba", "h5py"]
-    code = f"import sys, snnbreg.{room}; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, snnbreg.{package}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr

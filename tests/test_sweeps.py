@@ -161,8 +161,8 @@ def test_folders_are_named_by_config_and_code(tmp_path: Path) -> None:
 def test_the_codes_version_changes_with_its_meaning(tmp_path: Path) -> None:
     from snnbreg.assembly import code_version
 
-    for room in ("optim", "analysis"):
-        (tmp_path / room).mkdir()
+    for package in ("optim", "analysis"):
+        (tmp_path / package).mkdir()
     file, aside = tmp_path / "optim" / "a.py", tmp_path / "analysis" / "b.py"
 
     def version(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Run folders to tables, figures and a report; the only room that imports matplotlib.
+"""Run folders to tables, figures and a report; the only package that imports matplotlib.
 
 Tables and comparisons work without matplotlib; figures say what to install.
 """

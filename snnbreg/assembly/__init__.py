@@ -1,4 +1,4 @@
-"""From a config to the objects of a run: the only room that knows Hydra and OmegaConf."""
+"""From a config to the objects of a run: the only package that knows Hydra and OmegaConf."""
 
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder

@@ -1,4 +1,4 @@
-"""The command line's manners: one clear paragraph for a user's mistake, a traceback for ours."""
+"""Errors on the command line: one clear paragraph for a user's mistake, a traceback for ours."""
 
 from __future__ import annotations
 

@@ -22,16 +22,16 @@ PACKAGES = (
     "assembly",
 )  # fmt: skip
 # Files of these packages that start runs or talk about them, and cannot change what a run computes.
-ASIDE = {
+WITHOUT_EFFECT = {
     "assembly/cli.py", "assembly/configs.py", "assembly/load.py", "assembly/parallel.py",
     "assembly/sweeps.py", "runs/run.py", "training/loggers.py",
 }  # fmt: skip
 # Keys that change neither a result nor where it is computed from.
-MOOT = {
+IRRELEVANT = {
     "dataset.cache", "trainer.resume", "trainer.progress", "trainer.threads", "logger",
 }  # fmt: skip
-FIRST = ("experiment", "optim", "scheduler", "seed")  # most often what a sweep varies
-LONGEST = 200
+SHOWN_FIRST = ("experiment", "optim", "scheduler", "seed")  # most often what a sweep varies
+MAX_READABLE = 200
 """Characters of a folder's readable part; most file systems allow names of 255 bytes."""
 
 
@@ -80,7 +80,7 @@ def run_name(config: Mapping[str, Any], overrides: Iterable[str] = ()) -> str:
         f"{group}.{key}": value
         for group, values in config.items()
         for key, value in (values.items() if isinstance(values, Mapping) else [("", values)])
-        if not {group, f"{group}.{key}"} & MOOT
+        if not {group, f"{group}.{key}"} & IRRELEVANT
     }
     kept |= own_code(config)
     return f"{_readable(overrides)}__{_hash(kept)}-{code_version()}"
@@ -91,12 +91,12 @@ def _readable(overrides: Iterable[str]) -> str:
     shown = []
     for key, *value in pairs:
         group = key.partition(".")[0]
-        if not {key, group} & MOOT:
-            place = FIRST.index(group) if group in FIRST else len(FIRST)
+        if not {key, group} & IRRELEVANT:
+            place = SHOWN_FIRST.index(group) if group in SHOWN_FIRST else len(SHOWN_FIRST)
             shown.append((place, "-".join([key, *value])))
     entries = [re.sub(r"[^A-Za-z0-9.+-]+", "_", entry).strip("_") for _, entry in sorted(shown)]
     text = "__".join(entries)
-    return text[:LONGEST] or "default"
+    return text[:MAX_READABLE] or "default"
 
 
 def _hash(values: Any) -> str:
@@ -117,7 +117,7 @@ def code_version(package: Path | None = None) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for part in PACKAGES for path in (package / part).rglob("*.py")):
         name = path.relative_to(package).as_posix()
-        if name in ASIDE:
+        if name in WITHOUT_EFFECT:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):

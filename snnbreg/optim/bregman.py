@@ -24,8 +24,8 @@ class BregmanOptimizer(RegularizedOptimizer):
     The weights are a pure function of v. **Whoever changes regularised weights from outside**
     (loading, rounding, clamping, masking) **calls** ``resync`` afterwards, or the next step undoes
     the change. ``lam`` and ``delta`` of a group may be changed at any time, by ``set_lam`` or by
-    a scheduler that writes into the group; ``regularizer`` too, but then the zeros' memory starts
-    again.
+    a scheduler that writes into the group; ``regularizer`` too, but then zero weights forget
+    how close to returning they were.
     """
 
     def _descend(

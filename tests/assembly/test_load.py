@@ -42,7 +42,7 @@ def test_a_loaded_network_answers_as_the_evaluation_does(
     config = small()
     splits = assembly.build_splits(config)
     loader = assembly.build_loader(config, splits, "test", torch.device("cpu"))
-    found = evaluate(network, loader, assembly.build_objective(config), evaluation)
+    found = evaluate(network, loader, assembly.build_task(config), evaluation)
     expected = evaluate_run(str(folder), [f"evaluation={evaluation}"])
     assert {key: expected[key] for key in found} == found
     best = load_checkpoint(folder / "checkpoints" / "best.pt")["network"]
