@@ -25,6 +25,7 @@ def spike_count(weight: float) -> Penalty:
         weight: >= 0.
 
     Example:
+        >>> import torch
         >>> float(spike_count(0.5)({"a": torch.ones(10, 2, 4)}))
         5.0
     """
@@ -44,6 +45,7 @@ def rate_bounds(weight: float, low: float = 0.0, high: float = 1.0) -> Penalty:
         high: highest rate, at most 1.
 
     Example:
+        >>> import torch
         >>> penalty = rate_bounds(1.0, low=0.25, high=0.5)
         >>> float(penalty({"a": torch.ones(10, 2, 4), "b": torch.zeros(10, 2, 4)}))
         0.3125

@@ -69,6 +69,7 @@ class Classification(Task):
     Source: Queant et al. 2025 (arXiv 2509.24852), published code.
 
     Example:
+        >>> import torch
         >>> score = Classification().score(torch.zeros(3, 2, 4), torch.tensor([0, 3]))
         >>> round(score.loss.item(), 4), score.total.item(), score.count
         (1.3863, 1, 2)
@@ -92,6 +93,7 @@ class StepClassification(Task):
     weighs more than a short one.
 
     Example:
+        >>> import torch
         >>> labels = torch.tensor([[0], [UNLABELLED], [1]])
         >>> score = StepClassification().score(torch.zeros(3, 1, 4), labels)
         >>> round(score.loss.item(), 4), score.total.item(), score.count
@@ -121,6 +123,7 @@ class Reconstruction(Task):
     The measure is the mean squared error, so that the lowest one is the best.
 
     Example:
+        >>> import torch
         >>> score = Reconstruction().score(torch.ones(5, 2, 3), torch.zeros(2, 3))
         >>> score.loss.item(), score.total.item(), score.count
         (1.0, 2.0, 2)

@@ -89,6 +89,22 @@ def test_a_shifted_loader_draws_anew_each_epoch_and_keeps_labels_and_order(
     assert not torch.equal(draws[0], draws[1])
 
 
+@pytest.mark.parametrize("kind", [ShiftedLoader, AugmentedLoader])
+def test_the_same_order_is_augmented_anew_each_epoch(frames: FrameSet, kind: type) -> None:
+    """Without shuffling only the augmentation is drawn, from the seed, epoch and batch."""
+
+    def epoch(seed: int, number: int) -> list[torch.Tensor]:
+        loader = kind(frames, 5, False, seed, max_shift=2)
+        return [batch for batch, _ in loader.epoch(number)]
+
+    def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+    assert equal(epoch(3, 1), epoch(3, 1))
+    assert not equal(epoch(3, 0), epoch(3, 1))
+    assert not equal(epoch(3, 1), epoch(4, 1))
+
+
 def test_the_published_set_can_shift_whole_recordings_instead() -> None:
     single = FrameSet(torch.eye(8, dtype=torch.uint8).expand(6, 8, 8).clone(), torch.arange(6) % 2)
     loader = AugmentedLoader(single, 18, True, 0, max_shift=3)
