@@ -102,7 +102,7 @@ def test_share_of_all_parameters_needs_all_its_figures(make: Make) -> None:
 
 def test_files_of_a_run_are_data_and_never_code(make: Make) -> None:
     run = read_run(make(checkpoints=True))
-    assert set(run.checkpoint()) == {"epoch", "network", "optimizers"}
+    assert set(run.checkpoint()) == {"config", "epoch", "network", "optimizers"}
     torch.save({"network": Path("a")}, run.path / "checkpoints" / "best.pt")  # a pickled object
     with pytest.raises(ValueError, match=r"best\.pt is damaged"):
         run.checkpoint()
