@@ -264,7 +264,7 @@ def connectivity(runs: Sequence[Run]) -> Figure:
     rows = math.ceil(len(names) / COLUMNS)
     figure, grid = canvas.grid(rows, COLUMNS, (2.3, 2.45))
     for axes, name in zip(grid, names, strict=False):
-        weight = network[name].float().numpy()
+        weight = network[name].float().flatten(1).numpy()  # of a convolution: its kernels in a row
         limit = float(np.quantile(np.abs(weight[weight != 0]), 0.98)) if weight.any() else 1.0
         axes.imshow(
             weight, cmap=canvas.signs(), vmin=-limit, vmax=limit, interpolation="nearest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from snnbreg.analysis.groups import Group, group_runs
@@ -43,7 +44,7 @@ def _measures(group: Group, figures: Sequence[tuple[str, str, str]] = FIGURES) -
     return [Measure.of(group, key) for _, _, key in figures]
 
 
-Shapes = dict[str, tuple[int, int]]
+Shapes = dict[str, tuple[int, ...]]
 
 
 def table1(runs: Sequence[Run]) -> Table:
@@ -63,7 +64,7 @@ def network_table(networks: Sequence[tuple[str, Shapes, int]]) -> Table:
     """Neurons per layer; † marks recurrent layers.
 
     Args:
-        networks: data set, shapes (receivers, senders) of the weight matrices by parameter name,
+        networks: data set, shapes (receivers, senders, ...) of the weights by parameter name,
             number of parameters.
 
     Example:
@@ -73,13 +74,17 @@ def network_table(networks: Sequence[tuple[str, Shapes, int]]) -> Table:
     """
     rows: list[list[Cell]] = []
     for dataset, shapes, parameters in networks:
-        layers = [name for name in shapes if name.endswith("linear.weight")]
-        recurrent = [name.replace("linear.weight", "neuron.weight") in shapes for name in layers]
+        # of a network that is not ours, every matrix or convolution is a layer
+        layers = [name for name in shapes if name.endswith("linear.weight")] or list(shapes)
+        recurrent = [
+            name.endswith("linear.weight") and name.replace("linear", "neuron") in shapes
+            for name in layers
+        ]
         hidden = ", ".join(
             f"{shapes[name][0]}{'†' if loop else ''}"
             for name, loop in zip(layers[:-1], recurrent, strict=False)
         )
-        weights = sum(receivers * senders for receivers, senders in shapes.values())
+        weights = sum(math.prod(shape) for shape in shapes.values())
         ends = shapes[layers[0]][1], shapes[layers[-1]][0]
         rows.append([dataset, ends[0], hidden, ends[1], weights, parameters])
     counts = ("outputs", "weights", "parameters")
@@ -94,10 +99,10 @@ def network_table(networks: Sequence[tuple[str, Shapes, int]]) -> Table:
 
 
 def weight_shapes(run: Run) -> Shapes:
-    """Shapes (receivers, senders) of the weight matrices in the best checkpoint, by name."""
+    """Shapes (receivers, senders, ...) of the weights in the best checkpoint, by name."""
     network = run.checkpoint()["network"]
     counted = [name[len("nonzero/") :] for name in run.history if name.startswith("nonzero/")]
-    return {name: (network[name].shape[0], network[name].shape[1]) for name in counted}
+    return {name: tuple(network[name].shape) for name in counted}
 
 
 def table2(runs: Sequence[Run]) -> Table:

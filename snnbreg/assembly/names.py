@@ -100,7 +100,7 @@ def _imported(group: str, name: str) -> Target:
             raise ValueError(f"{group}.name={name}: {module} needs {error.name}") from error
         raise ValueError(
             f"{group}.name={name}: there is no module {module} in the current folder, in the "
-            "folder of --config-dir or among the installed packages"
+            "folder of --config-dir or among the installed packages (PYTHONPATH names more folders)"
         ) from error
     if not callable(found):
         raise ValueError(f"{group}.name={name}: {module} has no class or function {attribute}")

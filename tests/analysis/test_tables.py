@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from snnbreg.analysis import Column, Interval, Measure, Table, group_runs, read_runs
+from snnbreg.analysis.study_tables import network_table
 
 TABLE = Table(
     "t", "A_title", [Column("name"), Column("accuracy", "percent"), Column("weights", "count")],
@@ -98,3 +99,8 @@ def test_empty_columns_go_and_files_are_written(tmp_path: Path) -> None:
     paths = TABLE.save(tmp_path / "new")
     assert [p.name for p in paths] == ["t.md", "t.csv", "t.tex"]
     assert paths[0].read_text(encoding="utf-8") == TABLE.to_markdown()
+
+
+def test_a_network_without_our_layers_is_listed_by_its_weights() -> None:
+    shapes = {"body.0.weight": (8, 1, 5, 5), "head.weight": (10, 32)}
+    assert network_table([("mnist", shapes, 540)]).rows == [["mnist", 1, "8", 10, 520, 540]]
