@@ -106,7 +106,7 @@ def test_files_of_a_run_are_data_and_never_code(make: Make) -> None:
     torch.save({"network": Path("a")}, run.path / "checkpoints" / "best.pt")  # a pickled object
     with pytest.raises(ValueError, match=r"best\.pt is damaged"):
         run.checkpoint()
-    np.savez(run.predictions_path, test_ids=np.array([None]))
+    np.savez(run.folder.predictions, test_ids=np.array([None]))
     with pytest.raises(ValueError, match=r"predictions\.npz is damaged"):
         run.predictions()
 
