@@ -64,7 +64,8 @@ def test_a_sweep_goes_on_after_failures_and_lists_them(
 
 
 def test_lambda_is_swept_for_those_alone_that_have_one(sweep: Sweep, tmp_path: Path) -> None:
-    joblib = importlib.util.find_spec("joblib") is not None  # it comes with the launcher
+    plugins = importlib.util.find_spec("hydra_plugins") is not None
+    joblib = plugins and importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
     launch = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if joblib else []
     done = sweep(*launch, "optim=adam,adabreg", "++optim.lam=0.1,1", "seed=0")
     assert done.returncode == 0, done.stderr

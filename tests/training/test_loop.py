@@ -148,17 +148,6 @@ def test_chance_is_a_function_of_seed_and_epoch(
     assert len(drawn) == len(set(drawn.values())) == 6
 
 
-def test_the_plateau_schedule_watches_the_training_loss(
-    trained: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = trained("scheduler=plateau", fit=False)
-    seen: list[float | None] = []
-    monkeypatch.setattr(trainer.method.schedulers[0], "step_epoch", seen.append)
-    trainer.fit()
-    assert seen == [row["train_loss"] for row in trainer.history]
-    assert seen != [row["val_loss"] for row in trainer.history]
-
-
 def test_a_continued_checkpoint_takes_no_later_best_with_it(
     composed: Callable[..., Any], trained: Callable[..., Trainer], tmp_path: Path
 ) -> None:

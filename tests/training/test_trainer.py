@@ -399,7 +399,7 @@ def test_schedulers_are_told_every_batch_and_the_training_loss(
 ) -> None:
     trainer = make_trainer(small("dataset.epochs=2"), RunFolder(tmp_path))
     told = Told()
-    trainer.schedulers.append(told)
+    steps_of(trainer).schedulers.append(told)
     trainer.fit()
     batches = ["batch"] * len(trainer.train)
     assert len(batches) > 1
@@ -407,13 +407,6 @@ def test_schedulers_are_told_every_batch_and_the_training_loss(
         entry for row in trainer.history for entry in (*batches, row["train_loss"])
     ]
     assert all(row["train_loss"] != row["val_loss"] for row in trainer.history)
-
-
-def test_sigma_falls_as_the_config_says(small: Small, tmp_path: Path) -> None:
-    config = small("model.sigma=8", "model.sigma_decay=0.9", "dataset.epochs=2")
-    trainer = make_trainer(config, RunFolder(tmp_path))
-    trainer.fit()
-    assert [row["sigma"] for row in trainer.history] == pytest.approx([8, 8 * 0.9**50])
 
 
 def test_rounding_delays_is_not_undone_by_an_optimizer_that_mirrors_them(
