@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
-from snnbreg.runs import Run
+from snnbreg.runs import Run, chosen_key
 
 PAPER_ORDER = ("shd", "ssc", "psmnist")
 COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
@@ -70,8 +70,7 @@ class Sweep:
 
 def selection_score(group: Group) -> float:
     """Mean validation accuracy in the evaluation that chose the runs' checkpoints."""
-    deployed = group.runs[0].summary.get("select") == "deployed"
-    score = group.mean("best_deployed_val_acc" if deployed else "best_val_acc")
+    score = group.mean(chosen_key(group.runs[0].summary))
     return score if math.isfinite(score) else -math.inf
 
 

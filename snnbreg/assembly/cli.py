@@ -19,9 +19,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import REGISTERED, unknown_option
+from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.parallel import IN_USE
-from snnbreg.assembly.schema import options
+from snnbreg.assembly.schema import takers
 from snnbreg.runs import FolderInUseError
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def _no_option(key: str, parent: Any) -> str:
     name = parent.get("name") if group else None
     where = f"of {group}={name}" if name else "of the config" if not group else f"of {group}"
     text = unknown_option(key, where, [str(entry) for entry in parent])
-    others = [other for other in REGISTERED.get(group, {}) if option in options(group, other)]
+    others = takers(group, option)
     if others:
         text += f". {group}={', '.join(others)} take it; ++{key}=... gives it to those alone"
     return text

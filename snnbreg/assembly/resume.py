@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -169,8 +168,7 @@ def settle(
     config["trainer"]["resume"] = False
     # The last bits of sums depend on it, so that a run keeps the number it started with.
     config["trainer"]["threads"] = config["trainer"]["threads"] or torch.get_num_threads()
-    content = OmegaConf.to_yaml(OmegaConf.create(config)).encode()
-    write_atomically(run.config, functools.partial(_write, content))
+    _write_yaml(run.config, OmegaConf.create(config))
     if not exists and HydraConfig.initialized():
         _write_hydra_folder(folder / ".hydra", cfg)
     return config, checkpoint
@@ -184,12 +182,12 @@ def _write_hydra_folder(folder: Path, cfg: DictConfig) -> None:
     hydra = HydraConfig.instance().cfg
     parts = {"config": cfg, "hydra": hydra, "overrides": HydraConfig.get().overrides.task}
     for name, part in parts.items():
-        content = OmegaConf.to_yaml(part).encode()
-        write_atomically(folder / f"{name}.yaml", functools.partial(_write, content))
+        _write_yaml(folder / f"{name}.yaml", part)
 
 
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
+def _write_yaml(path: Path, values: Any) -> None:
+    content = OmegaConf.to_yaml(values).encode()
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _best_until(checkpoint: dict[str, Any], best: Path) -> dict[str, Any]:

@@ -129,6 +129,11 @@ def options(group: str, name: str) -> list[str]:
     return list(OmegaConf.structured(schema_of(target, group)))
 
 
+def takers(group: str, option: str) -> list[str]:
+    """The registered names of a group whose keys include this one."""
+    return [name for name in REGISTERED.get(group, {}) if option in options(group, name)]
+
+
 def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Check the values of one group against the schema of its ``name``.
 

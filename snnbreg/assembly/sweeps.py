@@ -14,8 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import snnbreg
-from snnbreg.assembly.names import REGISTERED, own_code
-from snnbreg.assembly.schema import check, options
+from snnbreg.assembly.names import own_code
+from snnbreg.assembly.schema import check, options, takers
 
 PACKAGES = (
     "functional", "kernels", "models", "optim", "schedulers", "datasets", "runs", "training",
@@ -55,10 +55,7 @@ def leave_out(plain: dict[str, Any], overrides: Sequence[str]) -> list[str]:
         values = plain.get(group)
         if key.startswith("++") and option and isinstance(values, dict):
             name = str(values.get("name", ""))
-            others = [
-                other for other in REGISTERED.get(group, {}) if option in options(group, other)
-            ]
-            if others and option not in options(group, name):
+            if takers(group, option) and option not in options(group, name):
                 values.pop(option, None)
                 continue
         kept.append(override)

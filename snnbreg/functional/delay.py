@@ -84,3 +84,42 @@ def kernel_length(delay: Tensor, half_width: Tensor, steps: int) -> int:
     """
     reach = float((delay.detach() + half_width.detach()).max())
     return min(max(math.floor(reach) + 1, 1), steps - 1)
+
+
+def check_like(
+    like: Tensor, what: str, name: str, tensor: Tensor, *shapes: tuple[int, ...]
+) -> None:
+    """Refuse an argument of delayed synapses of another shape or type.
+
+    Args:
+        like: the tensor whose type is expected.
+        what: name of ``like``, for the message.
+        name: name of the argument.
+        tensor: the argument.
+        *shapes: those it may have.
+
+    Raises:
+        ValueError: the message names what was found and expected.
+    """
+    if tuple(tensor.shape) not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}: expected {expected}.")
+    if tensor.dtype != like.dtype:
+        raise ValueError(
+            f"{name} has the type {tensor.dtype} and the {what} {like.dtype}: convert one of "
+            f"them, for instance with layer.to({what}.dtype)."
+        )
+
+
+def check_finite(names: str, weight: Tensor, delay: Tensor, half_width: Tensor) -> None:
+    """Refuse weights, delays and half-widths that are not finite; waits for the device.
+
+    Raises:
+        ValueError: ``names`` says in words which tensors they are.
+    """
+    sums = torch.stack([tensor.detach().sum() for tensor in (weight, delay, half_width)])
+    if not bool(sums.isfinite().all()):
+        raise ValueError(
+            f"The {names} contain NaN or infinite values: training has diverged. Go back to an "
+            "earlier checkpoint and lower the learning rates."
+        )

@@ -21,11 +21,10 @@ Queant et al. 2025, "DelRec", arXiv 2509.24852, whose networks "rec+ff" join bot
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, linear, pad
 
-from .delay import delay_kernel, kernel_length
+from .delay import check_finite, check_like, delay_kernel, kernel_length
 from .lif import check_current
 
 
@@ -57,6 +56,7 @@ def delayed_linear(
     Example:
         An event in the first step arrives two steps later; a wider kernel spreads it.
 
+        >>> import torch
         >>> events = torch.zeros(5, 1, 1)
         >>> events[0] = 1.0
         >>> weight, delay = torch.ones(1, 1), torch.tensor([2.0])
@@ -84,6 +84,7 @@ def feedforward_kernel(delay: Tensor, half_width: Tensor, steps: int) -> Tensor:
         (K, C) or (K, N, C); entry k belongs to the age of k steps.
 
     Example:
+        >>> import torch
         >>> feedforward_kernel(torch.tensor([1.0]), torch.tensor(2.0), steps=9).flatten()
         tensor([0.2500, 0.5000, 0.2500, 0.0000])
     """
@@ -101,6 +102,7 @@ def filter_events(events: Tensor, kernel: Tensor) -> Tensor:
         z, (T, B, C).
 
     Example:
+        >>> import torch
         >>> events = torch.tensor([1.0, 0.0, 2.0]).reshape(3, 1, 1)
         >>> filter_events(events, torch.ones(2, 1)).flatten()
         tensor([1., 1., 2.])
@@ -131,25 +133,10 @@ def check_delayed_linear(
     """
     receivers, senders = weight.shape
     check_current(events, senders, "events")
-    expected: dict[str, tuple[Tensor | None, list[tuple[int, ...]]]] = {
-        "bias": (bias, [(receivers,)]),
-        "delay": (delay, [(senders,), (receivers, senders)]),
-        "half_width": (half_width, [(), (senders,)]),
-        "weight": (weight, [(receivers, senders)]),
-    }
-    for name, (tensor, shapes) in expected.items():
-        if tensor is not None and tuple(tensor.shape) not in shapes:
-            valid = " or ".join(map(str, shapes))
-            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}: expected {valid}.")
-        if tensor is not None and tensor.dtype != events.dtype:
-            raise ValueError(
-                f"{name} has the type {tensor.dtype} and the events {events.dtype}: convert one "
-                "of them, for instance with layer.to(events.dtype)."
-            )
-    sums = torch.stack([tensor.detach().sum() for tensor in (weight, delay, half_width)])
-    if not bool(sums.isfinite().all()):
-        raise ValueError(
-            "The feed-forward weights, their delays or half-widths contain NaN or infinite "
-            "values: training has diverged. Go back to an earlier checkpoint and lower the "
-            "learning rates."
-        )
+    if bias is not None:
+        check_like(events, "events", "bias", bias, (receivers,))
+    check_like(events, "events", "delay", delay, (senders,), (receivers, senders))
+    check_like(events, "events", "half_width", half_width, (), (senders,))
+    check_like(events, "events", "weight", weight, (receivers, senders))
+    names = "feed-forward weights, their delays or half-widths"
+    check_finite(names, weight, delay, half_width)

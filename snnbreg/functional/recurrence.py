@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .delay import delay_kernel, kernel_length
+from .delay import check_finite, check_like, delay_kernel, kernel_length
 from .lif import DEFAULTS, LIFParameters, charge, check_current, reset_membrane, reset_slope
 from .surrogates import spike, surrogate_slope
 
@@ -190,28 +190,11 @@ def check_recurrence(
     """
     neurons = weight.shape[0]
     check_current(current, neurons)
-    _check_like(current, "weight", weight, (neurons, neurons))
-    _check_like(current, "delay", delay, (neurons,), (neurons, neurons))
-    _check_like(current, "half_width", half_width, (), (neurons,))
+    check_like(current, "current", "weight", weight, (neurons, neurons))
+    check_like(current, "current", "delay", delay, (neurons,), (neurons, neurons))
+    check_like(current, "current", "half_width", half_width, (), (neurons,))
     if mask is not None:
-        _check_like(current, "mask", mask, tuple(current.shape[1:]))
-    if not finite:
-        return
-    sums = torch.stack([tensor.detach().sum() for tensor in (weight, delay, half_width)])
-    if not bool(sums.isfinite().all()):
-        raise ValueError(
-            "The recurrent weights, the delays or their half-widths contain NaN or infinite "
-            "values: training has diverged. Go back to an earlier checkpoint and lower the "
-            "learning rates."
-        )
-
-
-def _check_like(current: Tensor, name: str, tensor: Tensor, *shapes: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) not in shapes:
-        expected = " or ".join(map(str, shapes))
-        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}: expected {expected}.")
-    if tensor.dtype != current.dtype:
-        raise ValueError(
-            f"{name} has the type {tensor.dtype} and the current {current.dtype}: convert one of "
-            "them, for instance with layer.to(current.dtype)."
-        )
+        check_like(current, "current", "mask", mask, tuple(current.shape[1:]))
+    if finite:
+        names = "recurrent weights, the delays or their half-widths"
+        check_finite(names, weight, delay, half_width)

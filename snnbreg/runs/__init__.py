@@ -8,13 +8,14 @@ from snnbreg.runs.folder import (
     uninterrupted,
     write_atomically,
 )
-from snnbreg.runs.run import Run, read_run, read_runs
+from snnbreg.runs.run import Run, chosen_key, read_run, read_runs
 
 __all__ = [
     "Array",
     "FolderInUseError",
     "Run",
     "RunFolder",
+    "chosen_key",
     "load_checkpoint",
     "load_network",
     "read_run",

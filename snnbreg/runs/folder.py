@@ -173,10 +173,7 @@ class RunFolder:
             return dict(zip(header, columns or [[] for _ in header], strict=True))
         except FileNotFoundError:
             return None
-        except (
-            ValueError,
-            csv.Error,
-        ) as error:  # also UnicodeDecodeError and rows of other lengths
+        except (ValueError, csv.Error) as error:  # or UnicodeDecodeError, uneven rows
             raise ValueError(f"{path} is damaged: {error}") from error
 
     def read_summary(self) -> dict[str, Any] | None:

@@ -145,6 +145,16 @@ class Run:
         return [str(item) for item in found] if isinstance(found, list) else []
 
 
+def chosen_key(summary: Mapping[str, Any]) -> str:
+    """The figure of a summary that ``trainer.select`` chose the checkpoint by.
+
+    With ``select=last``, where none chose, the published one. ``best_val_acc`` where the summary
+    is older than the choice or the measure.
+    """
+    evaluation = "deployed_" if summary.get("select") == "deployed" else ""
+    return f"best_{evaluation}val_{summary.get('measure', 'acc')}"
+
+
 def read_run(path: str | os.PathLike[str]) -> Run:
     """Read one run folder, see :meth:`Run.read`."""
     return Run.read(path)

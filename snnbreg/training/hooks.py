@@ -13,7 +13,7 @@ class Hook:
     """Told when an epoch starts, a step is done and an epoch ends; by default does nothing.
 
     A hook that changes parameters tells optimizers that hold a dual variable of them
-    (:func:`resync`). Its state, where it has one, is part of the checkpoint.
+    (:func:`resync_delays`).
     """
 
     def before_epoch(self, epoch: int) -> None:
@@ -42,11 +42,15 @@ class AnnealedSigma(Hook):
         self.network.sigma = self.sigma(epoch)
 
 
-class ClampedDelays(Hook):
-    """Sets negative delays to zero after every step, as published for SHD."""
+class _DelayHook(Hook):
+    """Changes the delays of a network, and tells the optimizers that hold them."""
 
     def __init__(self, network: Delayed, optimizers: Iterable[Optimizer]) -> None:
         self.network, self.optimizers = network, list(optimizers)
+
+
+class ClampedDelays(_DelayHook):
+    """Sets negative delays to zero after every step, as published for SHD."""
 
     def after_step(self) -> None:
         """Clamp."""
@@ -54,11 +58,8 @@ class ClampedDelays(Hook):
         resync_delays(self.network, self.optimizers)
 
 
-class RoundedDelays(Hook):
+class RoundedDelays(_DelayHook):
     """Rounds delays for good before every evaluation, as the published code does."""
-
-    def __init__(self, network: Delayed, optimizers: Iterable[Optimizer]) -> None:
-        self.network, self.optimizers = network, list(optimizers)
 
     def after_epoch(self, epoch: int) -> None:
         """Round."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnbreg.runs import load_checkpoint, load_network
+from snnbreg.runs import chosen_key, load_checkpoint, load_network
 from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
 from snnbreg.training.trainer import Trainer
 
@@ -94,8 +94,7 @@ def chosen_score(summary: Mapping[str, Any]) -> float | None:
     With ``select=last``, where none chose, the published one of the last epoch; None where no
     epoch finished.
     """
-    evaluation = "deployed_" if summary["select"] == "deployed" else ""
-    value = summary[f"best_{evaluation}val_{summary.get('measure', 'acc')}"]
+    value = summary[chosen_key(summary)]
     return None if value is None else float(value)
 
 
