@@ -1,7 +1,7 @@
 """Figures of what the networks became: density per layer, delays, dual variables, connectivity.
 
 They look into checkpoints: parameters are named ``LAYER.linear.weight``, ``LAYER.neuron.weight``,
-``LAYER.neuron.delay``, and a Bregman optimizer keeps ``dual``, ``drift`` and ``rule`` per weight.
+``LAYER.neuron.delay``, and a Bregman optimizer keeps ``dual`` and ``rule`` per weight.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def duals(checkpoint: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
             for name, key in zip(names, group["params"], strict=True):
                 state = optimizer["state"].get(key, {})
                 if state.get("rule", ("",))[0] == "l1":
-                    v = state["dual"].double() + state["drift"].double()
+                    v = state["dual"] + state.get("drift", 0)  # a sum in older runs
                     distances[str(name)] = (v.abs() - state["rule"][1]).flatten().numpy()
     return distances
 

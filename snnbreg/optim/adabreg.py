@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 from torch.optim.optimizer import ParamsT
 
 from snnbreg.optim.base import check_number
@@ -34,7 +35,8 @@ class AdaBreg(BregmanOptimizer):
         \theta_t &= \mathrm{prox}_{\delta \lambda J}(\delta v_t)
         \end{aligned}
 
-    A weight is non-zero where :math:`|v| > \lambda` (l1). With ``lam=0`` this is
+    The moments are those of ``torch.optim.Adam``, computed by its own function. A weight is
+    non-zero where :math:`|v| > \lambda` (l1). With ``lam=0`` this is
     ``torch.optim.Adam`` with learning rate ``lr * delta``, to the last bit for delta 1. The
     published code before 2024 left out the first bias correction; the paper and this class have
     it.
@@ -47,7 +49,6 @@ class AdaBreg(BregmanOptimizer):
         betas: decay of the two moments, each in [0, 1).
         eps: added to the root of the second moment.
         regularizer: a name from ``REGULARIZERS``; ``"none"`` for biases.
-        foreach: ``False`` chooses the readable one-tensor-at-a-time path; both give the same.
 
     Raises:
         ValueError: an option is out of range.
@@ -70,8 +71,6 @@ class AdaBreg(BregmanOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         regularizer: str = "l1",
-        *,
-        foreach: bool | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -80,7 +79,6 @@ class AdaBreg(BregmanOptimizer):
             "betas": tuple(betas),
             "eps": eps,
             "regularizer": regularizer,
-            "foreach": foreach,
         }
         super().__init__(params, defaults)
 
@@ -102,61 +100,32 @@ class AdaBreg(BregmanOptimizer):
     ) -> None:
         for state, grad in zip(states, grads, strict=True):
             if "step" not in state:
-                state["step"] = 0
+                state["step"] = torch.tensor(0.0)
                 state["exp_avg"] = torch.zeros_like(grad)
                 state["exp_avg_sq"] = torch.zeros_like(grad)
-            state["step"] += 1
-        update = _single_tensor_adabreg if group["foreach"] is False else _multi_tensor_adabreg
-        update(
+        # The parameters themselves move as by torch.optim.Adam, to the last bit; an update is
+        # made by the fastest of its forms.
+        fused = targets[0].is_cpu and targets[0].dtype == grads[0].dtype
+        adam(
             targets,
             grads,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
-            [float(state["step"]) for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True if fused and not targets[0].requires_grad else None,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
             lr=group["lr"] * scale,
-            betas=group["betas"],
+            weight_decay=0.0,
             eps=group["eps"],
+            maximize=False,
         )
 
-
-def _single_tensor_adabreg(
-    targets: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    steps: list[float],
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """The readable form: v -= lr m_hat / (sqrt(s_hat) + eps)."""
-    beta1, beta2 = betas
-    for target, grad, m, s, t in zip(targets, grads, exp_avgs, exp_avg_sqs, steps, strict=True):
-        m.lerp_(grad, 1 - beta1)
-        s.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        denominator = (s.sqrt() / (1 - beta2**t) ** 0.5).add_(eps)
-        target.addcdiv_(m, denominator, value=-lr / (1 - beta1**t))
-
-
-def _multi_tensor_adabreg(
-    targets: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    steps: list[float],
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-) -> None:
-    """The fast form of ``_single_tensor_adabreg``."""
-    beta1, beta2 = betas
-    torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
-    denominators = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_div_(denominators, [(1 - beta2**t) ** 0.5 for t in steps])
-    torch._foreach_add_(denominators, eps)
-    step_sizes = [-lr / (1 - beta1**t) for t in steps]
-    torch._foreach_addcdiv_(targets, exp_avgs, denominators, step_sizes)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, see the base class; of Adam, and with the step as a number, as well."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            if "step" in state:
+                state["step"] = torch.as_tensor(state["step"], dtype=torch.float32)

@@ -16,10 +16,10 @@ from snnbreg.optim.dual import Rule, State
 class BregmanOptimizer(RegularizedOptimizer):
     """Base of optimizers that move a dual variable v and read the weights off it.
 
-    A subclass writes ``_descend``, which subtracts its update from tensors. This class hands it
-    the dual variables, or the parameters themselves where ``lam J = 0`` (then theta = delta v, and
-    the subclass *is* SGD or Adam with learning rate ``lr * delta``), and reconstructs the weights
-    in place.
+    A subclass writes ``_descend``, which subtracts its update from tensors. Where ``lam J = 0``
+    these are the parameters (theta = delta v: the subclass *is* SGD or Adam with learning rate
+    ``lr * delta``); elsewhere they start at zero, and this class adds them to the dual variables
+    and reads the weights off those.
 
     The weights are a pure function of v. **Whoever changes regularised weights from outside**
     (loading, rounding, clamping, masking) **calls** ``resync`` afterwards, or the next step undoes
@@ -36,7 +36,10 @@ class BregmanOptimizer(RegularizedOptimizer):
         group: Mapping[str, Any],
         scale: float,
     ) -> None:
-        """Subtract ``scale`` times the update from every target, in place."""
+        """Subtract ``scale`` times the update from every target, in place.
+
+        The targets have the type of the gradients or, where that is less precise, float32.
+        """
         raise NotImplementedError
 
     def _check(self, group: Mapping[str, Any]) -> None:
@@ -50,8 +53,18 @@ class BregmanOptimizer(RegularizedOptimizer):
         if rule.is_free:
             self._descend(params, grads, states, group, rule.delta)
         else:
-            self._descend([state["drift"] for state in states], grads, states, group, 1.0)
-            dual.reconstruct(params, states, rule, group["foreach"] is not False)
+            updates = [torch.zeros_like(grad, dtype=_at_least_float32(grad)) for grad in grads]
+            self._descend(updates, grads, states, group, 1.0)
+            dual.move(params, updates, states, rule)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, see the base class; those that kept v as a sum of two are read as well."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            if "drift" in state:
+                state["dual"] = state["dual"] + state["drift"]
+                for key in ("drift", "low", "high", "pending"):
+                    state.pop(key, None)
 
     @torch.no_grad()
     def dual(self, param: Tensor) -> Tensor:
@@ -68,7 +81,7 @@ class BregmanOptimizer(RegularizedOptimizer):
         if rule.is_free or "rule" not in state:
             return rule.initial_dual(param)
         dual.prepare(state, param, rule)
-        return dual.read(state)
+        return state["dual"].clone()
 
     @torch.no_grad()
     def resync(self, params: Iterable[Tensor] | None = None) -> None:
@@ -128,9 +141,9 @@ class BregmanOptimizer(RegularizedOptimizer):
     def nonzero_at(self, lam: float, group: int) -> int:
         """How many weights of a group ``set_lam(lam, group, keep="dual")`` would leave non-zero."""
         settings = self.param_groups[group]
-        project = Rule.of(settings).functional.project
+        prox = Rule.of(settings).functional.prox
         duals = [self.dual(param) for param in settings["params"]]
-        return sum(int(torch.count_nonzero(v - project(v, lam))) for v in duals)
+        return sum(int(torch.count_nonzero(prox(v, lam))) for v in duals)
 
     def _group_of(self, param: Tensor) -> dict[str, Any]:
         for group in self.param_groups:
@@ -139,3 +152,7 @@ class BregmanOptimizer(RegularizedOptimizer):
         raise ValueError(
             f"A parameter of shape {tuple(param.shape)} is not in this {type(self).__name__}."
         )
+
+
+def _at_least_float32(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)

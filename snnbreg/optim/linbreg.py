@@ -43,7 +43,6 @@ class LinBreg(BregmanOptimizer):
         delta: elastic-net parameter; scales the weights, not their support.
         momentum: beta in [0, 1).
         regularizer: a name from ``REGULARIZERS``; ``"none"`` for biases.
-        foreach: ``False`` chooses the readable one-tensor-at-a-time path; both give the same.
 
     Raises:
         ValueError: an option is out of range.
@@ -67,8 +66,6 @@ class LinBreg(BregmanOptimizer):
         delta: float = 1.0,
         momentum: float = 0.0,
         regularizer: str = "l1",
-        *,
-        foreach: bool | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -76,7 +73,6 @@ class LinBreg(BregmanOptimizer):
             "delta": delta,
             "momentum": momentum,
             "regularizer": regularizer,
-            "foreach": foreach,
         }
         super().__init__(params, defaults)
 
@@ -92,48 +88,14 @@ class LinBreg(BregmanOptimizer):
         group: Mapping[str, Any],
         scale: float,
     ) -> None:
-        momentum = group["momentum"]
-        buffers: list[Tensor] = []
-        if momentum:
-            for state, grad in zip(states, grads, strict=True):
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(grad)
-            buffers = [state["momentum_buffer"] for state in states]
-        update = _single_tensor_linbreg if group["foreach"] is False else _multi_tensor_linbreg
-        update(targets, grads, buffers, lr=group["lr"], momentum=momentum, scale=scale)
-
-
-def _single_tensor_linbreg(
-    targets: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    *,
-    lr: float,
-    momentum: float,
-    scale: float,
-) -> None:
-    """The readable form: v -= m (times scale)."""
-    for i, target in enumerate(targets):
-        if momentum:
-            buffers[i].mul_(momentum).add_(grads[i], alpha=(1 - momentum) * lr)
-            target.add_(buffers[i], alpha=-scale)
-        else:
-            target.add_(grads[i], alpha=-lr * scale)
-
-
-def _multi_tensor_linbreg(
-    targets: list[Tensor],
-    grads: list[Tensor],
-    buffers: list[Tensor],
-    *,
-    lr: float,
-    momentum: float,
-    scale: float,
-) -> None:
-    """The fast form of ``_single_tensor_linbreg``."""
-    if momentum:
+        lr, momentum = group["lr"], group["momentum"]
+        if not momentum:
+            torch._foreach_add_(targets, grads, alpha=-lr * scale)
+            return
+        for state, grad in zip(states, grads, strict=True):
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(grad)
+        buffers = [state["momentum_buffer"] for state in states]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, grads, alpha=(1 - momentum) * lr)
         torch._foreach_add_(targets, buffers, alpha=-scale)
-    else:
-        torch._foreach_add_(targets, grads, alpha=-lr * scale)

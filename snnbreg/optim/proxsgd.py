@@ -51,7 +51,7 @@ class ProxSGD(RegularizedOptimizer):
         super().__init__(params, {"lr": lr, "lam": lam, "regularizer": regularizer})
 
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        project = get_regularizer(group["regularizer"]).project
+        prox = get_regularizer(group["regularizer"]).prox
         for param, grad in zip(params, grads, strict=True):
             param.add_(grad, alpha=-group["lr"])
-            param.sub_(project(param, group["lr"] * group["lam"]))
+            param.copy_(prox(param, group["lr"] * group["lam"]))

@@ -1,14 +1,12 @@
 """Regularisers as pure functions, and the table that names them.
 
-Every regulariser here is positively homogeneous, so that it is fixed by one convex set, its
-subdifferential at zero, ``K = dJ(0)``: for l1 the cube ``[-1, 1]^n``, for groups a product of
-balls. Moreau's decomposition then gives the proximal map of Bregman learning from the projection
-``P`` onto ``lam K``::
+Every regulariser here is positively homogeneous, ``J(c theta) = c J(theta)`` for c > 0, so that
+Bregman learning needs its proximal map alone::
 
-    theta = prox_{delta lam J}(delta v) = delta (v - P(v)),        lam p = P(v),  p in dJ(theta)
+    theta = prox_{delta lam J}(delta v) = delta prox_{lam J}(v),    lam p = v - prox_{lam J}(v)
 
-A dual variable is thus ``v = theta / delta + lam p``. To add a regulariser, add one entry to
-``REGULARIZERS``; optimizers, sparse initialisation and error messages read the table.
+with p in dJ(theta): a dual variable is ``v = theta / delta + lam p``. To add a regulariser, add
+one entry to ``REGULARIZERS``; optimizers, sparse initialisation and error messages read the table.
 
 Reference: Bungert, Roith, Tenbrinck, Burger: A Bregman Learning Framework for Sparse Neural
 Networks (2021), equation (2.8), https://arxiv.org/abs/2105.04319
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 Uniform = Callable[[Sequence[int]], Tensor]
 
@@ -33,11 +32,10 @@ class Regularizer:
     Attributes:
         value: ``theta -> J(theta)``, a scalar tensor.
         subgradient: ``theta -> p`` in ``dJ(theta)``, the element with zeros where theta is zero.
-        project: ``(v, lam) -> P(v)``, the projection onto ``lam dJ(0)``.
-        interval: for functionals of single entries, ``lam -> (low, high)`` with
-            ``lam dJ(0) = [low, high]`` in every entry; ``None`` for groups.
+        prox: ``(v, lam) -> theta``, the minimiser of ``lam J(theta) + ||theta - v||^2 / 2``.
         coupled: ``changed -> affected``, both bool of the parameter's shape: the entries whose
-            dual variable cannot stay where some entries of theta were changed from outside.
+            dual variable cannot stay where some entries of theta were changed from outside;
+            ``None`` where every entry stands alone.
         draw: ``(shape, uniform) -> u`` for a random mask: ``uniform(shape)`` draws numbers in
             [0, 1); what is kept or dropped together gets one number.
         ndim: the number of dimensions a parameter must have; ``None`` if any will do.
@@ -46,24 +44,11 @@ class Regularizer:
 
     value: Callable[[Tensor], Tensor]
     subgradient: Callable[[Tensor], Tensor]
-    project: Callable[[Tensor, float], Tensor]
-    interval: Callable[[float], tuple[float, float]] | None = None
-    coupled: Callable[[Tensor], Tensor] = lambda changed: changed
+    prox: Callable[[Tensor, float], Tensor]
+    coupled: Callable[[Tensor], Tensor] | None = None
     draw: Callable[[Sequence[int], Uniform], Tensor] = lambda shape, uniform: uniform(shape)
     ndim: int | None = None
     constrains: bool = False
-
-
-def _entrywise(
-    value: Callable[[Tensor], Tensor],
-    subgradient: Callable[[Tensor], Tensor],
-    interval: Callable[[float], tuple[float, float]],
-    constrains: bool = False,
-) -> Regularizer:
-    """A sum over entries: the projection clips every entry to one interval."""
-    return Regularizer(
-        value, subgradient, lambda v, lam: v.clamp(*interval(lam)), interval, constrains=constrains
-    )
 
 
 def _nonnegative_sum(theta: Tensor) -> Tensor:
@@ -87,10 +72,10 @@ def _grouped(dims: tuple[int, ...], ndim: int) -> Regularizer:
         norm = norms(theta)
         return scale(theta) * theta / torch.where(norm == 0, 1.0, norm)
 
-    def project(v: Tensor, lam: float) -> Tensor:
+    def prox(v: Tensor, lam: float) -> Tensor:
         norm = norms(v)
         radius = lam * scale(v)
-        return v * torch.where(norm <= radius, 1.0, radius / norm)
+        return v * torch.where(norm <= radius, 0.0, 1 - radius / norm)
 
     def coupled(changed: Tensor) -> Tensor:
         return changed.any(dims, keepdim=True).expand_as(changed)
@@ -98,18 +83,18 @@ def _grouped(dims: tuple[int, ...], ndim: int) -> Regularizer:
     def draw(shape: Sequence[int], uniform: Uniform) -> Tensor:
         return uniform([1 if dim in dims else size for dim, size in enumerate(shape)])
 
-    return Regularizer(value, subgradient, project, coupled=coupled, draw=draw, ndim=ndim)
+    return Regularizer(value, subgradient, prox, coupled, draw, ndim)
 
 
 REGULARIZERS: dict[str, Regularizer] = {
-    "none": _entrywise(lambda theta: theta.new_zeros(()), torch.zeros_like, lambda lam: (0.0, 0.0)),
-    "l1": _entrywise(lambda theta: theta.abs().sum(), torch.sign, lambda lam: (-lam, lam)),
+    "none": Regularizer(lambda theta: theta.new_zeros(()), torch.zeros_like, lambda v, lam: v),
+    "l1": Regularizer(lambda theta: theta.abs().sum(), torch.sign, softshrink),
     # The l1 norm of non-negative weights. Negative ones are outside its domain: the first step
     # sets them to zero.
-    "l1_nonneg": _entrywise(
+    "l1_nonneg": Regularizer(
         _nonnegative_sum,
         lambda theta: theta.sign().clamp(min=0),
-        lambda lam: (-math.inf, lam),
+        lambda v, lam: (v - lam).clamp(min=0),
         constrains=True,
     ),
     # Rows (receivers) and columns (senders) of a matrix, and the k*k kernels of a convolution.
@@ -166,7 +151,7 @@ def prox(name: str, v: Tensor, lam: float, delta: float = 1.0) -> Tensor:
         tensor([[2.4000, 3.2000],
                 [0.0000, 0.0000]])
     """
-    return delta * (v - get_regularizer(name, v.shape).project(v, lam))
+    return delta * get_regularizer(name, v.shape).prox(v, lam)
 
 
 def subgradient(name: str, theta: Tensor) -> Tensor:

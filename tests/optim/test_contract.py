@@ -12,11 +12,9 @@ from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
 OPTIMIZERS = {
     "torch_adam": lambda params: torch.optim.Adam(params, lr=1e-2),  # the contract itself
     "adabreg": lambda params: AdaBreg(params, lr=1e-2, lam=0.05),
-    "adabreg_single": lambda params: AdaBreg(params, lr=1e-2, lam=0.05, foreach=False),
     "adabreg_delta": lambda params: AdaBreg(params, lr=1e-2, lam=0.05, delta=0.5),
     "adabreg_free": lambda params: AdaBreg(params, lr=1e-2, regularizer="none"),
     "linbreg": lambda params: LinBreg(params, lr=0.2, lam=0.05),
-    "linbreg_single": lambda params: LinBreg(params, lr=0.2, lam=0.05, foreach=False),
     "linbreg_momentum": lambda params: LinBreg(params, lr=0.2, lam=0.05, momentum=0.9),
     "proxsgd": lambda params: ProxSGD(params, lr=0.2, lam=1e-3),
 }
@@ -216,7 +214,7 @@ def test_foreign_states_are_refused(name):
 
 def test_without_settings_they_are_those_of_the_papers():
     params = [torch.nn.Parameter(torch.ones(1))]
-    bregman = {"delta": 1.0, "regularizer": "l1", "foreach": None}
+    bregman = {"delta": 1.0, "regularizer": "l1"}
     moments = {"betas": (0.9, 0.999), "eps": 1e-8}
     assert AdaBreg(params).defaults == {"lr": 1e-3, "lam": 1.0, **moments, **bregman}
     assert LinBreg(params).defaults == {"lr": 0.1, "lam": 0.1, "momentum": 0.0, **bregman}
@@ -245,7 +243,7 @@ def test_a_loaded_state_moves_to_where_its_parameter_is():
     elsewhere = AdaBreg(net.to("meta").parameters())
     elsewhere.load_state_dict(optimizer.state_dict())
     for state in elsewhere.state.values():
-        assert {state[key].device.type for key in ("dual", "drift", "exp_avg")} == {"meta"}
+        assert {state[key].device.type for key in ("dual", "exp_avg")} == {"meta"}
 
 
 def test_keys_of_torchs_own_tools_are_no_options():

@@ -25,7 +25,7 @@ def train(make, steps=300, dtype=torch.float32, seed=0):
 @pytest.mark.parametrize("settings", [{"lam": 0.0}, {"lam": 5.0, "regularizer": "none"}])
 def test_adabreg_without_regulariser_is_adam(foreach, settings):
     adam = train(lambda params: torch.optim.Adam(params, lr=3e-3, foreach=foreach))
-    ours = train(lambda params: AdaBreg(params, lr=3e-3, foreach=foreach, **settings))
+    ours = train(lambda params: AdaBreg(params, lr=3e-3, **settings))
     assert torch.equal(ours, adam)
 
 
