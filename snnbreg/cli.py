@@ -37,6 +37,8 @@ def _report(parser: ArgumentParser) -> None:
     add("--figures", nargs="+", metavar="NAME", help="default: all; a wrong name lists them")
     add("--tables", nargs="+", metavar="NAME",
         help="print these, such as paired, and draw nothing; needs no matplotlib")  # fmt: skip
+    add("--ignore", nargs="+", metavar="KEY", default=[],
+        help="settings by which runs are not told apart: keys that older runs lack")  # fmt: skip
 
 
 def _reproduce(parser: ArgumentParser) -> None:

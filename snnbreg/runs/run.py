@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +57,18 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """The config with dotted names: ``{"optim.lam": 0.1, ...}``."""
         return dict(_flat(self.config))
+
+    def without(self: AnyRun, names: Collection[str]) -> AnyRun:
+        """The run without some settings, given by dotted names; others keep their values."""
+
+        def pruned(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+            return {
+                key: pruned(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+                for key, value in config.items()
+                if f"{prefix}{key}" not in names
+            }
+
+        return replace(self, config=pruned(self.config))
 
     @property
     def seed(self) -> int:

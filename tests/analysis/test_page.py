@@ -23,6 +23,7 @@ from snnbreg.analysis import (
     report,
     report_tables,
 )
+from snnbreg.analysis.studies import is_dense
 from snnbreg.cli import parse
 from snnbreg.commands import report as command
 
@@ -152,6 +153,21 @@ def test_slim_folders_give_the_whole_paired_table(
     assert [table.name for table in report_tables(slim)] == [
         "table2", "paired_spoken_digits", "lambda_spoken_digits",
     ]  # fmt: skip
+
+
+def test_runs_of_two_versions_are_told_apart_unless_a_key_is_ignored(
+    study: list[Run], tmp_path: Path
+) -> None:
+    """One of the sparse runs has a key that did not exist when the others ran."""
+    runs = Path(shutil.copytree(study[0].path.parent, tmp_path / "copies"))
+    whole = paired_table(study, "spoken_digits")
+    newer = next(run for run in study if not is_dense(run))
+    with (runs / newer.path.name / "config.yaml").open("a") as file:
+        file.write("newkey: 3\n")
+    assert report_tables(runs, ["paired"]) != [whole]
+    assert report_tables(runs, ["paired"], ignore=["newkey"]) == [whole]
+    with pytest.raises(ValueError, match=r"No run below .* has the setting another"):
+        report_tables(runs, ["paired"], ignore=["another"])
 
 
 def test_tables_that_cannot_be_made(
