@@ -17,6 +17,7 @@ from snnbreg.training.columns import ordered
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
+from snnbreg.training.processes import Processes
 from snnbreg.training.rows import validation_row
 from snnbreg.training.tasks import Task
 
@@ -91,6 +92,7 @@ class Trainer:
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
         self.history: list[dict[str, Any]] = []
+        self.processes = Processes()
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -101,11 +103,8 @@ class Trainer:
             ``completed``, ``diverged`` (the loss became NaN or infinite; the last good checkpoint
             is kept) or ``interrupted`` (Ctrl-C or a termination signal).
         """
-        self.run.write_metrics(self.history)
-        if not self.history:
-            self.run.save(self.run.initial, self.state_dict())
-        elif self.best is self.history[-1]:  # by another ``select`` it may not have been
-            self.run.save(self.run.best, self.state_dict())
+        if self.processes.writes:
+            self._prepare_folder()
         batches = len(self.train)
         bar = tqdm(
             total=self.epochs * batches,
@@ -132,6 +131,13 @@ class Trainer:
             return "interrupted"
         return "completed"
 
+    def _prepare_folder(self) -> None:
+        self.run.write_metrics(self.history)
+        if not self.history:
+            self.run.save(self.run.initial, self.state_dict())
+        elif self.best is self.history[-1]:  # by another ``select`` it may not have been
+            self.run.save(self.run.best, self.state_dict())
+
     def _epoch(self, epoch: int, bar: tqdm[Any]) -> None:
         start = time.perf_counter()
         torch.manual_seed((self.seed << 20) + epoch + 1)
@@ -145,7 +151,8 @@ class Trainer:
         check_finite(epoch, row["val_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
         self._record(ordered(row, self.task.measure))
-        self._report(self.history[-1], bar)
+        if self.processes.writes:
+            self._report(self.history[-1], bar)
 
     # -- recording ---------------------------------------------------------------------------
 
@@ -158,6 +165,8 @@ class Trainer:
         """Add a row, and write metrics and checkpoints: all of it, or nothing yet."""
         with uninterrupted():
             self.history.append(row)
+            if not self.processes.writes:
+                return
             self.run.write_metrics(self.history)
             state = self.state_dict()
             if self.best is self.history[-1]:
