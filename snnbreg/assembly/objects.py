@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from snnbreg.assembly.names import Target, target_of, unknown_option
-from snnbreg.assembly.schema import EXTRA
+from snnbreg.assembly.names import Target, is_method, target_of, unknown_option
+from snnbreg.assembly.schema import EXTRA, FILLED, kind_of
 from snnbreg.datasets import FrameLoader, Splits
 from snnbreg.optim import (
     assign_groups,
@@ -25,10 +25,12 @@ from snnbreg.optim import (
     unreachable_lam,
 )
 from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
-from snnbreg.training import TASKS, GradientSteps, Logger, RunFolder, Task, Trainer
+from snnbreg.training import TASKS, GradientSteps, Logger, Method, RunFolder, Task, Trainer
+from snnbreg.training.evaluation import Loader, SameBatches
 from snnbreg.training.hooks import AnnealedSigma, ClampedDelays, Hook, RoundedDelays
 from snnbreg.training.network import Delayed, weights_of
 from snnbreg.training.penalties import PENALTIES, Penalty
+from snnbreg.training.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ CPU = torch.device("cpu")
 
 def _arguments(config: Config, group: str) -> dict[str, Any]:
     """A group's values without the keys that building itself uses."""
-    return {k: v for k, v in config[group].items() if k != "name" and k not in EXTRA[group]}
+    used = EXTRA[kind_of(group, target_of(group, str(config[group]["name"])))]
+    return {k: v for k, v in config[group].items() if k != "name" and k not in used}
 
 
 def _target(config: Config, group: str) -> Target:
@@ -96,11 +99,17 @@ def build_splits(config: Config, device: torch.device = CPU) -> Splits:
 
 
 def build_loader(
-    config: Config, splits: Splits, split: str, device: torch.device, training: bool = False
+    config: Config,
+    splits: Splits,
+    split: str,
+    device: torch.device,
+    training: bool = False,
+    shuffle: bool = True,
 ) -> FrameLoader:
-    """Batches of a split: in order, or shuffled and augmented for training."""
+    """Batches of a split: in order, or for training, shuffled and augmented unless told not to."""
     size = config["dataset"]["batch_size" if training else "eval_batch_size"]
-    return splits.loader(split, size, shuffle=training, seed=config["seed"], device=device)
+    shuffle = training and shuffle
+    return splits.loader(split, size, shuffle=shuffle, seed=config["seed"], device=device)
 
 
 def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
@@ -116,8 +125,9 @@ def build_network(config: Config, channels: int, classes: int, device: torch.dev
     filled = {name: size for name, size in sizes.items() if name in taken}
     with _naming("model"):
         network: nn.Module = make(**filled, **_arguments(config, "model"))
-    with _naming("optim"):
-        _start_sparse(network, config["optim"])
+    if not is_method(_target(config, "optim")):
+        with _naming("optim"):
+            _start_sparse(network, config["optim"])
     return network.to(device)
 
 
@@ -269,22 +279,65 @@ def build_hooks(
     return [AnnealedSigma(network, sigma), *hooks]
 
 
+def build_method(
+    config: Config, network: nn.Module, task: Task, steps_per_epoch: int
+) -> GradientSteps | Method:
+    """What moves the weights: gradient steps of an optimizer, or a method of another kind.
+
+    Such a method is a class with ``epoch`` under a name of the group optim. Of ``network``,
+    ``task``, ``processes``, ``seed`` and ``epochs`` it gets what its constructor has arguments
+    for.
+
+    Raises:
+        ValueError: a setting of gradient steps is given to a method that makes none.
+    """
+    make = _target(config, "optim")
+    if not is_method(make):
+        optimizers = build_optimizers(config, network)
+        return GradientSteps(
+            network,
+            task,
+            optimizers,
+            build_schedulers(config, optimizers, steps_per_epoch),
+            build_hooks(config, network, optimizers),
+            build_penalties(config),
+            config["trainer"]["grad_clip"],
+        )
+    _refuse_gradient_settings(config)
+    run = {"seed": config["seed"], "epochs": config["trainer"]["epochs"]}
+    objects = {"network": network, "task": task, "processes": Processes(), **run}
+    taken = inspect.signature(make).parameters.keys() & FILLED["method"]
+    with _naming("optim"):
+        method: Method = make(
+            **{name: objects[name] for name in taken}, **_arguments(config, "optim")
+        )
+    return method
+
+
+def _refuse_gradient_settings(config: Config) -> None:
+    """Say which settings a method without gradient steps does not use; refuse those asked for."""
+    method, trainer = config["optim"]["name"], config["trainer"]
+    keys = ("grad_clip", "penalties", "round_delays_in_place", "clamp_delays")
+    given = [f"trainer.{key}" for key in keys if trainer[key]]
+    given += [f"scheduler.{key}" for key in ("lam", "delays") if config["scheduler"][key]]
+    if given:
+        raise ValueError(f"optim={method} makes no gradient steps: leave out {', '.join(given)}")
+    log.info(
+        "optim=%s makes no gradient steps: scheduler=%s is not used",
+        method,
+        config["scheduler"]["name"],
+    )
+
+
 def build_trainer(
     config: Config, network: nn.Module, splits: Splits, run: RunFolder, device: torch.device
 ) -> Trainer:
     """The trainer with everything it needs but the loggers."""
-    optimizers = build_optimizers(config, network)
-    train = build_loader(config, splits, "train", device, training=True)
+    same = getattr(_target(config, "optim"), "same_batches", False)
+    train: Loader = build_loader(config, splits, "train", device, training=True, shuffle=not same)
+    train = SameBatches(train) if same else train
     task = build_task(config)
-    method = GradientSteps(
-        network,
-        task,
-        optimizers,
-        build_schedulers(config, optimizers, len(train)),
-        build_hooks(config, network, optimizers),
-        build_penalties(config),
-        config["trainer"]["grad_clip"],
-    )
+    method = build_method(config, network, task, len(train))
     valid = build_loader(config, splits, "valid", device)
     settings = _arguments(config, "trainer")
     return Trainer(

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import REGISTERED, is_dotted, target_of, unknown_option
+from snnbreg.assembly.names import REGISTERED, is_dotted, is_method, target_of, unknown_option
 
 DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
@@ -34,6 +34,7 @@ EXTRA: dict[str, dict[str, Any]] = {
         "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
     },
     "logger": {},
+    "method": {},  # of a method in the group optim, which makes no gradient steps
 }  # fmt: skip
 # Their values where a config may say nothing: that of a run older than the key, and the group of a
 # class of the user's own.
@@ -66,8 +67,14 @@ FILLED: dict[str, set[str]] = {
         "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
     },
     "logger": {"folder", "config"},
+    "method": {"network", "task", "processes", "seed", "epochs"},
 }  # fmt: skip
 TOP = {"seed": int, "device": str}
+
+
+def kind_of(group: str, target: Callable[..., Any] | None) -> str:
+    """The entry of the tables above for a group: ``method`` for a method in the group optim."""
+    return "method" if group == "optim" and is_method(target) else group
 
 
 def _supported(annotation: Any, default: Any) -> Any:
@@ -94,7 +101,8 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
         target: class or function that the keys are handed to; None for a group without one.
         group: config group, which adds the keys of :data:`EXTRA`.
     """
-    fields: dict[str, Any] = {"name": str, **EXTRA[group]}
+    kind = kind_of(group, target)
+    fields: dict[str, Any] = {"name": str, **EXTRA[kind]}
     if target is not None:
         signature = inspect.signature(target)
         function = target.__init__ if inspect.isclass(target) else target
@@ -104,10 +112,10 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
             hints = {}
         for name, parameter in signature.parameters.items():
             rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if not rest and name not in FILLED[group] and name not in fields:
+            if not rest and name not in FILLED[kind] and name not in fields:
                 fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
-        group, [(name, kind, field(default="???")) for name, kind in fields.items()]
+        group, [(name, annotation, field(default="???")) for name, annotation in fields.items()]
     )
 
 
@@ -157,7 +165,11 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     if saved or is_dotted(name):
         former = FORMER.get(group, set()) - set(valid) if saved else set()
         values = {key: value for key, value in values.items() if key not in former}
-        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
+        values = {
+            **EXTRA_DEFAULTS.get(kind_of(group, target), {}),
+            **_defaults(target, valid),
+            **values,
+        }
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))
