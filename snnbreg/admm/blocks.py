@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnbreg.admm.equations import Neuron, Penalties, heaviside, previous
+from snnbreg.admm.equations import Neuron, Penalties, heaviside
 
 MARGIN = 1e-5
 """A membrane that is made to spike is put so far above the threshold, as a fraction of it."""
@@ -119,14 +119,17 @@ def membranes(
     """
     rho, leak = penalties.rho[layer], neuron.leak
     z = z.clone()
-    resets = torch.sub(current, previous(a), alpha=neuron.reset)  # without the leaking membrane
+    resets = current.clone()  # all that reaches a membrane but what leaks from the step before
+    resets[1:].sub_(a[:-1], alpha=neuron.reset)
     last = len(z) - 1
     for first in ((last + 1) % 2, last % 2):
-        here = slice(first, None, 2)
-        free = resets[here].add(previous(z)[here], alpha=leak)
-        count = len(z[first + 1 :: 2])  # of the steps here that have a step after them
-        after = torch.sub(z[first + 1 :: 2], resets[first + 1 :: 2])
-        free[:count] = (free[:count] + leak * after) / (1 + leak**2)
+        here, there = slice(first, None, 2), slice(first + 1, None, 2)
+        free = resets[here].clone()
+        alone = 1 - first  # step 0 has none before it
+        free[alone:].add_(z[1 - first :: 2][: len(free) - alone], alpha=leak)
+        count = len(z[there])  # the steps here that have one after them
+        after = torch.sub(z[there], resets[there])
+        free[:count].add_(after, alpha=leak).div_(1 + leak**2)
         curvature = free.new_full((len(free), 1, 1), rho)
         curvature[:count] = rho * (1 + leak**2)
         z[here] = snapped(free, a[here], curvature, neuron, penalties.beta)

@@ -56,11 +56,6 @@ class Penalties:
     beta: float
 
 
-def previous(x: Tensor) -> Tensor:
-    """The values one step earlier, zero at the first step; (T, N, n)."""
-    return torch.cat([torch.zeros_like(x[:1]), x[:-1]])
-
-
 def heaviside(z: Tensor, threshold: float) -> Tensor:
     """h(z): 1 strictly above the threshold, else 0, in the type of ``z``."""
     return (z > threshold).to(z.dtype)
@@ -74,8 +69,11 @@ def drive(z: Tensor, a: Tensor | None, neuron: Neuron) -> Tensor:
         a: spikes, (T, N, n); None in the output layer.
         neuron: leak and reset.
     """
-    current = torch.sub(z, previous(z), alpha=neuron.leak)
-    return current if a is None else current.add_(previous(a), alpha=neuron.reset)
+    current = z.clone()
+    current[1:].sub_(z[:-1], alpha=neuron.leak)
+    if a is not None:
+        current[1:].add_(a[:-1], alpha=neuron.reset)
+    return current
 
 
 @dataclass

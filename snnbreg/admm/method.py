@@ -113,7 +113,9 @@ class ADMM:
         self.ridge, self.lam, self.solver = ridge, lam, solver
         self.solver_steps, self.balance = solver_steps, balance
         self.prox = get_regularizer(regularizer, self.weights[0].shape).prox
-        self.variables = Variables(self.weights, self.neuron, processes, init, memory_gb * 1e9)
+        self.variables = Variables(
+            self.weights, self.neuron, processes, init, memory_gb * 1e9, sparse=form == "fast"
+        )
         self.duals = [torch.zeros_like(weight, dtype=torch.float64) for weight in self.weights]
         self._input_gram: Gram | None = None
 

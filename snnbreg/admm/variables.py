@@ -95,6 +95,7 @@ class Variables:
         processes: process k holds the samples k, k + count, ... of every batch.
         init: ``"uniform"`` states in [0, 1) or those of the simulated ``"network"``.
         memory: bytes in memory before files are used.
+        sparse: whether frames with few events become sparse matrices.
     """
 
     def __init__(
@@ -104,9 +105,11 @@ class Variables:
         processes: Processes,
         init: str,
         memory: float,
+        sparse: bool = True,
     ) -> None:
         self.weights, self.neuron, self.processes, self.init = weights, neuron, processes, init
         self.storage = Storage(memory)
+        self.senders = senders_of if sparse else Senders
         self.sizes = [len(weight) for weight in weights]
         self.batches: list[Batch] = []
         self.loaded: list[State] | None = None
@@ -130,7 +133,7 @@ class Variables:
         like = self.weights[0]
         target = _one_hot(labels, self.sizes[-1]).to(like)
         mine = slice(self.processes.rank, None, self.processes.count)
-        senders = senders_of(frames[:, mine].to(like))
+        senders = self.senders(frames[:, mine].to(like))
         if self.loaded is not None:
             state = _share(_fitting(self.loaded, number, frames.shape[:2], self.sizes), mine)
         elif self.init == "network":
