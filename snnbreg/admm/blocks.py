@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnbreg.admm.equations import Neuron, Penalties, heaviside
+from snnbreg.admm.equations import PIECE, Neuron, Penalties, few_steps, heaviside
 
 MARGIN = 1e-5
 """A membrane that is made to spike is put so far above the threshold, as a fraction of it."""
@@ -73,12 +73,23 @@ def spikes(
         penalties: rho by layer, and beta.
     """
     rho, up, beta = penalties.rho[layer], penalties.rho[layer + 1], penalties.beta
-    wanted = (up * above) @ weight + beta * heaviside(z, neuron.threshold)
-    later = torch.sub(z[1:], z[:-1], alpha=neuron.leak).sub_(current[1:])
-    wanted[:-1].sub_(later, alpha=rho * neuron.reset)  # a spike resets the step after it
-    inner = ShiftedGram(weight, up, rho * neuron.reset**2 + beta).solve(wanted[:-1])
-    last = ShiftedGram(weight, up, beta).solve(wanted[-1:])
-    return torch.cat([inner, last]).clamp_(0.0, 1.0)
+    inner = ShiftedGram(weight, up, rho * neuron.reset**2 + beta)
+    last = ShiftedGram(weight, up, beta)
+    found = torch.empty_like(z)
+    for steps in few_steps(z[:-1]):  # all but the last
+        after = slice(steps.start + 1, steps.stop + 1)
+        wanted = torch.addmm(
+            beta * heaviside(z[steps], neuron.threshold).flatten(0, 1),
+            above[steps].flatten(0, 1),
+            weight,
+            alpha=up,
+        ).view_as(z[steps])
+        later = torch.sub(z[after], z[steps], alpha=neuron.leak).sub_(current[after])
+        wanted.sub_(later, alpha=rho * neuron.reset)  # a spike resets the step after it
+        found[steps] = inner.solve(wanted).clamp_(0.0, 1.0)
+    wanted = up * above[-1] @ weight + beta * heaviside(z[-1], neuron.threshold)
+    found[-1] = last.solve(wanted).clamp_(0.0, 1.0)
+    return found
 
 
 def snapped(
@@ -97,11 +108,13 @@ def snapped(
         beta: weight of the spikes.
     """
     threshold = neuron.threshold
-    cost = curvature * (free - threshold).square()
-    gain = beta * (1 - 2 * a)  # of not spiking over spiking
-    fires = free > threshold
-    kept = torch.where(fires & (gain > cost), threshold, free)
-    return torch.where(~fires & (-gain > cost), threshold * (1 + MARGIN), kept)
+    distance = free - threshold
+    silent = distance <= 0
+    gain = torch.mul(a, -2 * beta).add_(beta)  # of not spiking over spiking
+    gain = torch.where(silent, -gain, gain)
+    spiking, parked = (free.new_tensor(x) for x in (threshold * (1 + MARGIN), threshold))
+    pays = gain > distance.square_().mul_(curvature)
+    return torch.where(pays, torch.where(silent, spiking, parked), free)
 
 
 def membranes(
@@ -117,22 +130,24 @@ def membranes(
         neuron: leak, threshold and reset.
         penalties: rho by layer, and beta.
     """
-    rho, leak = penalties.rho[layer], neuron.leak
-    z = z.clone()
-    resets = current.clone()  # all that reaches a membrane but what leaks from the step before
-    resets[1:].sub_(a[:-1], alpha=neuron.reset)
-    last = len(z) - 1
+    leak, kappa = neuron.leak, 1 + neuron.leak**2
+    z, last = z.clone(), len(z) - 1
+    size = max(1, PIECE // max(1, z[0].numel()))
     for first in ((last + 1) % 2, last % 2):
-        here, there = slice(first, None, 2), slice(first + 1, None, 2)
-        free = resets[here].clone()
-        alone = 1 - first  # step 0 has none before it
-        free[alone:].add_(z[1 - first :: 2][: len(free) - alone], alpha=leak)
-        count = len(z[there])  # the steps here that have one after them
-        after = torch.sub(z[there], resets[there])
-        free[:count].add_(after, alpha=leak).div_(1 + leak**2)
-        curvature = free.new_full((len(free), 1, 1), rho)
-        curvature[:count] = rho * (1 + leak**2)
-        z[here] = snapped(free, a[here], curvature, neuron, penalties.beta)
+        for start in range(first, len(z), 2 * size):
+            here = slice(start, min(start + 2 * size, len(z)), 2)
+            free = current[here].clone()
+            end = start + 2 * (len(free) - 1)  # the last of these steps
+            alone = 1 if start == 0 else 0  # the first step has none before it
+            before = slice(start - 1 + 2 * alone, max(end, 0), 2)
+            free[alone:].add_(z[before], alpha=leak).sub_(a[before], alpha=neuron.reset)
+            inner = len(free) - (end == last)  # the last step has none after it
+            after = slice(start + 1, start + 2 * inner, 2)
+            ahead = torch.sub(z[after], current[after]).add_(a[here][:inner], alpha=neuron.reset)
+            free[:inner].add_(ahead, alpha=leak).div_(kappa)
+            curvature = free.new_full((len(free), 1, 1), penalties.rho[layer])
+            curvature[:inner] *= kappa
+            z[here] = snapped(free, a[here], curvature, neuron, penalties.beta)
     return z
 
 

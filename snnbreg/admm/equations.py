@@ -24,12 +24,15 @@ https://arxiv.org/abs/2505.05527
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+PIECE = 1 << 17
+"""Entries of a tensor that are worked on at once: half a megabyte in float32."""
 
 
 class Neuron(NamedTuple):
@@ -61,18 +64,27 @@ def heaviside(z: Tensor, threshold: float) -> Tensor:
     return (z > threshold).to(z.dtype)
 
 
-def drive(z: Tensor, a: Tensor | None, neuron: Neuron) -> Tensor:
+def few_steps(z: Tensor) -> Iterator[slice]:
+    """All steps in pieces that a processor's cache holds, where whole tensors would not fit."""
+    size = max(1, PIECE // max(1, z[0].numel()))
+    return (slice(t, min(t + size, len(z))) for t in range(0, len(z), size))
+
+
+def drive(z: Tensor, a: Tensor | None, neuron: Neuron, steps: slice = slice(0, None)) -> Tensor:
     """The current that membranes and spikes imply: z[t] - leak z[t-1] + reset a[t-1].
 
     Args:
         z: membranes, (T, N, n).
         a: spikes, (T, N, n); None in the output layer.
         neuron: leak and reset.
+        steps: which of them, one after the other.
     """
-    current = z.clone()
-    current[1:].sub_(z[:-1], alpha=neuron.leak)
+    current = z[steps].clone()
+    alone = 1 if steps.start == 0 else 0  # the first step has none before it
+    before = slice(steps.start - 1 + alone, steps.start - 1 + len(current))
+    current[alone:].sub_(z[before], alpha=neuron.leak)
     if a is not None:
-        current[1:].add_(a[:-1], alpha=neuron.reset)
+        current[alone:].add_(a[before], alpha=neuron.reset)
     return current
 
 
@@ -121,12 +133,17 @@ def lagrangian_terms(
     """
     terms = Terms(_sum_squares(z[-1][-1] - target), dual.new_zeros((), dtype=torch.float64), [], [])
     for membranes, spikes, current in zip(z, [*a, None], currents, strict=True):
-        r = drive(membranes, spikes, neuron) - current
-        terms.membranes.append(_sum_squares(r))
-        if spikes is None:
-            terms.linear = (dual * r).sum(dtype=torch.float64)
-        else:
-            terms.spikes.append(_sum_squares(spikes - heaviside(membranes, neuron.threshold)))
+        square = gap = torch.zeros_like(terms.linear)
+        for steps in few_steps(membranes):
+            r = drive(membranes, spikes, neuron, steps) - current[steps]
+            square = square + _sum_squares(r)
+            if spikes is None:
+                terms.linear = terms.linear + (dual[steps] * r).sum(dtype=torch.float64)
+            else:
+                fired = heaviside(membranes[steps], neuron.threshold)
+                gap = gap + _sum_squares(spikes[steps] - fired)
+        terms.membranes.append(square)
+        terms.spikes += [] if spikes is None else [gap]
     return terms
 
 
