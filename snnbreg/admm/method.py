@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snnbreg.admm import blocks, figures, published
 from snnbreg.admm.equations import Neuron, Penalties, drive
 from snnbreg.admm.figures import Task
-from snnbreg.admm.remedies import balanced
+from snnbreg.admm.remedies import Anderson, balanced
 from snnbreg.admm.variables import Batch, Processes, Variables
 from snnbreg.admm.weights import Gram, Senders
 from snnbreg.optim.regularizers import get_regularizer
@@ -63,6 +63,8 @@ class ADMM:
         init: ``"uniform"`` states in [0, 1), as published, or those of the ``"network"`` as it is.
         balance: where one of two residuals is more than so many times the other, beta and the
             output layer's rho are doubled or halved; 0: they stay.
+        anderson: how many of the last sweeps are mixed (Anderson acceleration), each kept twice;
+            0: none.
         memory_gb: variables that need more lie in memory-mapped files.
 
     Raises:
@@ -94,15 +96,18 @@ class ADMM:
         solver_steps: int = 30,
         init: str = "uniform",
         balance: float = 0.0,
+        anderson: int = 0,
         memory_gb: float = 8.0,
     ) -> None:
         output = rho if rho_output is None else rho_output
         _check(form=form, multipliers=multipliers, solver=solver, init=init)
         _check_positive(rho=rho, rho_output=output, beta=beta, solver_steps=solver_steps)
-        if min(ridge, lam, warmup, balance) < 0:
-            raise ValueError("ridge, lam, warmup and balance must not be negative")
+        if min(ridge, lam, warmup, balance, anderson) < 0:
+            raise ValueError("ridge, lam, warmup, balance and anderson must not be negative")
         if not isinstance(network, PlainNetwork):
             raise ValueError("ADMM trains networks that offer plain_lif, such as that of model=lif")
+        if anderson and processes.count > 1:
+            raise ValueError("anderson needs all samples in one process")
         weights, leak, threshold = network.plain_lif()
         self.weights = [weight.detach() for weight in weights]  # the same memory
         self.neuron = Neuron(leak, threshold, leak * threshold)
@@ -117,6 +122,7 @@ class ADMM:
             self.weights, self.neuron, processes, init, memory_gb * 1e9, sparse=form == "fast"
         )
         self.duals = [torch.zeros_like(weight, dtype=torch.float64) for weight in self.weights]
+        self.anderson = Anderson(anderson)
         self._input_gram: Gram | None = None
 
     # -- one sweep -----------------------------------------------------------------------------
@@ -134,6 +140,8 @@ class ADMM:
         """
         if not self.variables.batches:
             self.variables.start(batches)
+        mixes = self.anderson.depth > 0
+        before = [x.clone() for x in self.variables.tensors()] if mixes else []
         order = torch.randperm(max(len(b.dual) for b in self.variables.batches) - 1)
         for layer in torch.randperm(self.hidden).tolist():
             self._fit_weights(layer)
@@ -143,6 +151,8 @@ class ADMM:
         for batch in self.variables.batches:
             self._update_output(batch, order[order < len(batch.dual) - 1], number >= self.warmup)
         row = self._measured()
+        if mixes:
+            self.variables.replace(self.anderson.next(before, self.variables.tensors()))
         self.variables.gather()
         for _ in self.variables.batches:
             done()
@@ -259,8 +269,16 @@ class ADMM:
 
     def state_dict(self) -> dict[str, Any]:
         """The variables of all samples, the penalties, and the dual variables of the weights."""
-        penalties = {"rho": list(self.penalties.rho), "beta": self.penalties.beta}
-        return {"admm": {"batches": self.variables.state(), "duals": self.duals, **penalties}}
+        return {
+            "admm": {
+                "batches": self.variables.state(),
+                "duals": self.duals,
+                "rho": list(self.penalties.rho),
+                "beta": self.penalties.beta,
+                "images": self.anderson.images,
+                "residuals": self.anderson.residuals,
+            }
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str) -> None:
         """Continue from a checkpoint.
@@ -275,6 +293,8 @@ class ADMM:
         self.duals = [
             dual.to(w.device) for dual, w in zip(saved["duals"], self.weights, strict=True)
         ]
+        self.anderson.images = [list(images) for images in saved["images"]]
+        self.anderson.residuals = [list(residuals) for residuals in saved["residuals"]]
         self.variables.loaded = saved["batches"] or None
 
 

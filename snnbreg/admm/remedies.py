@@ -32,31 +32,51 @@ def balanced(
     return penalty / factor if dual > ratio * primal else penalty
 
 
-def anderson(points: Sequence[Tensor], images: Sequence[Tensor], ridge: float = 1e-10) -> Tensor:
-    """The next point of a fixed-point iteration x <- F(x) from several earlier ones.
-
-    The mixture of the images whose residuals, mixed likewise, are smallest; its weights sum to 1.
+def mixture(gram: Tensor, ridge: float = 1e-10) -> Tensor:
+    """The weights, of sum 1, with which residuals add up to the smallest one.
 
     Args:
-        points: earlier points x, the last one last, any one shape.
-        images: F of each.
-        ridge: of the small least-squares problem, relative to its scale.
-
-    Reference: Walker, Ni: Anderson Acceleration for Fixed-Point Iterations (2011).
+        gram: inner products of the residuals, (m, m), float64.
+        ridge: relative to its diagonal.
 
     Example:
-        >>> x = [torch.tensor([0.0]), torch.tensor([1.0])]  # of F(x) = x / 2 + 1
-        >>> round(anderson(x, [0.5 * p + 1 for p in x]).item(), 4)
-        2.0
+        >>> mixture(torch.tensor([[1.0, -0.5], [-0.5, 0.25]]).double()).round(decimals=4)
+        tensor([0.3333, 0.6667], dtype=torch.float64)
     """
-    residuals = torch.stack([
-        (image - point).flatten().double() for point, image in zip(points, images, strict=True)
-    ])  # fmt: skip
-    gram = residuals @ residuals.T
-    gram.diagonal().add_(ridge * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny))
-    mix = torch.linalg.solve(gram, gram.new_ones(len(gram)))
-    mix = (mix / mix.sum()).to(images[-1].dtype)
-    mixed = torch.zeros_like(images[-1])
-    for share, image in zip(mix, images, strict=True):
-        mixed += share * image
-    return mixed
+    scale = gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
+    ones = gram.new_ones(len(gram))
+    mix = torch.linalg.solve(gram / scale + ridge * ones.diag(), ones)
+    return mix / mix.sum()
+
+
+class Anderson:
+    """Anderson acceleration of an iteration x <- F(x): mixes the last images F(x).
+
+    Args:
+        depth: how many are mixed.
+
+    Reference: Walker, Ni: Anderson Acceleration for Fixed-Point Iterations (2011).
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.images: list[list[Tensor]] = []
+        self.residuals: list[list[Tensor]] = []
+
+    def next(self, points: Sequence[Tensor], images: Sequence[Tensor]) -> list[Tensor]:
+        """Where to go on, from the last point and its image: tensors of the same shapes."""
+        self.images.append([image.clone() for image in images])
+        self.residuals.append([y - x for x, y in zip(points, images, strict=True)])
+        del self.images[: -self.depth], self.residuals[: -self.depth]
+        gram = torch.tensor(
+            [[_inner(one, other) for other in self.residuals] for one in self.residuals]
+        ).double()
+        mixed = [torch.zeros_like(image) for image in images]
+        for share, past in zip(mixture(gram).tolist(), self.images, strict=True):
+            for total, image in zip(mixed, past, strict=True):
+                total.add_(image, alpha=share)
+        return mixed
+
+
+def _inner(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    return sum(float((x * y).sum(dtype=torch.float64)) for x, y in zip(one, other, strict=True))

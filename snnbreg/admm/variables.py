@@ -147,13 +147,25 @@ class Variables:
     def prediction(self) -> str:
         """What a sweep needs, in words."""
         entries = sum(b.dual.shape[0] * b.dual.shape[1] for b in self.batches)
-        gigabytes = sum(x.nbytes for b in self.batches for x in (*b.z, *b.a, b.dual)) / 1e9
+        gigabytes = sum(x.nbytes for x in self.tensors()) / 1e9
         work = 2 * sum(weight.numel() for weight in self.weights) * entries / 1e9
         return (
             f"ADMM: {entries:,} steps of samples in {len(self.batches)} batches; variables "
             f"{gigabytes:.2f} GB, {self.storage.files} of them in files; about {work:.1f} "
             "billion multiply-adds per epoch where frames are dense"
         )
+
+    def tensors(self) -> list[Tensor]:
+        """All variables of this process, batch by batch: z, a and dual."""
+        return [x for batch in self.batches for x in (*batch.z, *batch.a, batch.dual)]
+
+    def replace(self, values: Iterable[Tensor]) -> None:
+        """Exchange the values of ``tensors``; spikes stay in [0, 1]."""
+        for tensor, value in zip(self.tensors(), values, strict=True):
+            tensor.copy_(value)
+        for batch in self.batches:
+            for spikes in batch.a:
+                spikes.clamp_(0.0, 1.0)
 
     def gather(self) -> None:
         """Bring the samples of all processes together in the one that saves them."""

@@ -132,8 +132,22 @@ def test_penalties_follow_the_residuals() -> None:
     assert rows[-1]["beta"] == 1e-4
 
 
+def test_mixed_sweeps_stay_in_the_box_and_sum_to_one() -> None:
+    """With one sweep in the mixture nothing changes; with three, states are mixed."""
+    _, rows = fit(plain(10))
+    _, same = fit(plain(10), anderson=1)
+    assert same == rows
+    method, other = fit(plain(10), anderson=3)
+    assert other[0] == rows[0]
+    assert other[1] == rows[1] != rows[2] != other[2]
+    a = method.variables.batches[0].a[0]
+    assert 0 <= float(a.min()) < float(a.max()) <= 1
+    assert other[-1]["objective"] < rows[0]["objective"]
+
+
 def test_a_state_continues_bit_for_bit(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 4, "lam": 0.02, "solver": "bregman", "balance": 1.2}
+    settings: dict[str, Any] = {"epochs": 4, "lam": 0.02, "solver": "bregman", "balance": 1.2,
+                                "anderson": 2}  # fmt: skip
     network, again = plain(9, 8), plain(9, 8)
     frames, labels = samples()
     method, rows = fit(network, **settings)
@@ -175,6 +189,7 @@ def test_variables_beyond_the_limit_lie_in_files() -> None:
     ({"form": "slow"}, "form='slow' is unknown"),
     ({"rho": 0.0}, "rho=0.0 must be positive"),
     ({"lam": -1.0}, "must not be negative"),
+    ({"anderson": -1}, "must not be negative"),
     ({"regularizer": "l2"}, "Invalid regularizer"),
 ])  # fmt: skip
 def test_mistakes_are_explained(settings: dict[str, Any], message: str) -> None:
