@@ -68,6 +68,11 @@ class ImageEncoder:
                 f"all, and std positive ones, got {list(self.mean)} and {list(self.std)}"
             )
 
+    @property
+    def random(self) -> bool:
+        """Whether it draws random numbers."""
+        return self.kind == "rate"
+
     def steps_of(self, rows: int) -> int:
         """Return T for frames with T0 = ``rows``."""
         return {"delta": rows, "image": 1}.get(self.kind, self.steps)
@@ -111,7 +116,6 @@ class ImageEncoder:
                 f"dataset.mean has {len(self.mean)} values, which do not fit images of "
                 f"{frames.shape[2]} values: give one for each colour, or one for all"
             )
-        if len(self.mean) == 1:
-            return (frames - self.mean[0]) / self.std[0]
+        colours = frames.unflatten(2, (len(self.mean), -1))
         mean, std = (torch.tensor(v, device=frames.device)[:, None] for v in (self.mean, self.std))
-        return ((frames.unflatten(2, (len(self.mean), -1)) - mean) / std).flatten(2)
+        return (colours - mean).div_(std).flatten(2)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnbreg.datasets.image_encoder import ImageEncoder
 from snnbreg.datasets.loader import ENCODE, FrameLoader, derive_seed
 
 Image = tuple[int, int, int]
@@ -52,6 +53,7 @@ class ImageLoader(FrameLoader):
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
+        self.encoder: ImageEncoder | None
         self.image, self.crop_padding, self.flip = image, crop_padding, flip
         self.noise, self.reconstruct = noise, reconstruct
 
@@ -64,7 +66,8 @@ class ImageLoader(FrameLoader):
             if self.noise is not None:
                 frames = clean + self.noise[index + self.frames.first].to(self.device)
             if self.encoder is not None:
-                frames = self.encoder(frames, derive_seed(self.seed, epoch, ENCODE, batch))
+                seed = derive_seed(self.seed, epoch, ENCODE, batch) if self.encoder.random else 0
+                frames = self.encoder(frames, seed)
             labels = clean[0] if self.reconstruct else self.frames.labels[index].to(self.device)
             yield frames, labels
 

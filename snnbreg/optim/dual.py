@@ -145,7 +145,8 @@ def _multi_tensor_weights(params: list[Tensor], states: list[State]) -> None:
     drifts, lows, highs = ([state[key] for state in states] for key in ("drift", "low", "high"))
     if params[0].is_cpu:  # fewer passes over memory count; on an accelerator, fewer launches
         for param, drift, low, high in zip(params, drifts, lows, highs, strict=True):
-            torch.sub(drift, drift.clamp(low, high), out=param)
+            inside = param if param.dtype == drift.dtype else torch.empty_like(drift)
+            torch.sub(drift, torch.clamp(drift, low, high, out=inside), out=param)
     else:
         _weights_in_few_launches(params, drifts, lows, highs)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import Loader, evaluate
-from snnbreg.training.network import delays_of, weights_of
+from snnbreg.training.network import Spiking, delays_of, weights_of
 from snnbreg.training.tasks import Task
 
 
@@ -44,10 +44,9 @@ def _measured(
     network: nn.Module, loader: Loader, task: Task, evaluation: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The figures of one evaluation, and the firing rate of each hidden layer."""
-    activity = Activity()
+    activity = Activity() if isinstance(network, Spiking) else None  # counting takes its time
     figures = evaluate(network, loader, task, evaluation, activity)
-    return {
-        "val_loss": figures["loss"],
-        f"val_{task.measure}": figures[task.measure],
-        **activity.summary(network),
-    }, activity.rates()
+    row = {"val_loss": figures["loss"], f"val_{task.measure}": figures[task.measure]}
+    if activity is None:
+        return row, {}
+    return {**row, **activity.summary(network)}, activity.rates()
