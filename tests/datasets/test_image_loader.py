@@ -100,6 +100,9 @@ def test_training_images_alone_are_cropped_and_anew_in_each_epoch(
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
     assert not torch.equal(first, whole(moved, "train", shuffle=True, seed=4))
+    loader, same = moved.loader("train", 7, shuffle=True), torch.ones(7, 1, 3072).byte()
+    drawn = [loader._prepared(same, epoch, batch) for epoch in (0, 1) for batch in (0, 1)]
+    assert not any(torch.equal(drawn[i], drawn[j]) for i in range(4) for j in range(i))
     index = moved.train.index
     assert index is not None
     places = [(row, column) for row in range(9) for column in range(9)]
