@@ -17,7 +17,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from snnbreg.datasets import DATASETS
-from snnbreg.models import SpikingNetwork
+from snnbreg.models import MLP, ConvNet, ResNet, SpikingNetwork
 from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
 from snnbreg.schedulers.factory import CURVES
 from snnbreg.schedulers.plateau import PlateauScheduler
@@ -27,7 +27,13 @@ Target = Callable[..., Any]
 
 REGISTERED: dict[str, dict[str, Target | None]] = {
     "dataset": dict(DATASETS),
-    "model": {"*": SpikingNetwork},
+    "model": {
+        "*": SpikingNetwork,
+        "mlp": MLP,
+        "autoencoder": MLP,
+        "convnet": ConvNet,
+        "resnet18": ResNet,
+    },
     "optim": {
         "adabreg": AdaBreg,
         "linbreg": LinBreg,

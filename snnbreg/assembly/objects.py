@@ -103,15 +103,21 @@ def build_loader(
     return splits.loader(split, size, shuffle=training, seed=config["seed"], device=device)
 
 
-def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
+def build_network(
+    config: Config,
+    channels: int,
+    classes: int,
+    device: torch.device,
+    image: tuple[int, int, int] | None = None,
+) -> nn.Module:
     """The network with its initial weights, which depend on the seed alone.
 
-    A network of the user's own gets ``inputs`` (channels) and ``outputs`` (classes) where its
-    constructor has arguments of these names.
+    A network gets ``inputs`` (channels), ``outputs`` (classes) and ``image`` (colours, height,
+    width; None where steps are no whole images) where its constructor has arguments of these names.
     """
     torch.manual_seed(config["seed"])
     make = _target(config, "model")
-    sizes = {"inputs": channels, "outputs": classes}
+    sizes = {"inputs": channels, "outputs": classes, "image": image}
     taken = inspect.signature(make).parameters
     filled = {name: size for name, size in sizes.items() if name in taken}
     with _naming("model"):

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnbreg.assembly.names import REGISTERED, is_dotted, target_of, unknown_option
+from snnbreg.models import StaticNetwork
 
 DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
@@ -50,13 +51,15 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "trainer": {"penalties": []},
 }
+# Keys that a group's file may leave out likewise.
+OPTIONAL = {"model": {"sigma_decay"}}
 # Keys of earlier versions that decided nothing; where the schema lacks one now, a saved config may
 # still say it, and loses it.
 FORMER: dict[str, set[str]] = {"dataset": {"binning"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
-    "model": {"inputs", "outputs"},
+    "model": {"inputs", "outputs", "image"},
     "optim": {
         "params", "foreach", "maximize", "capturable", "differentiable", "fused",
         "decoupled_weight_decay",
@@ -154,6 +157,8 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     target = target_of(group, name)
     schema = OmegaConf.structured(schema_of(target, group))
     valid = list(schema)
+    optional = OPTIONAL.get(group, set())
+    values = {**{key: EXTRA_DEFAULTS[group][key] for key in optional}, **values}
     if saved or is_dotted(name):
         former = FORMER.get(group, set()) - set(valid) if saved else set()
         values = {key: value for key, value in values.items() if key not in former}
@@ -222,7 +227,21 @@ def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
             raise ValueError(f"{key}={plain[key]} must be of type {kind.__name__}")
     if not 0 <= plain["seed"] < 2**40:
         raise ValueError(f"seed={plain['seed']} must lie between 0 and 2^40")
-    return {
+    checked = {
         key: check_group(key, value, saved) if key in groups else value
         for key, value in plain.items()
     }
+    checked["dataset"] |= _what_images_are_for(checked)
+    return checked
+
+
+def _what_images_are_for(config: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of an image data set that are ``auto``: they follow from the network's group."""
+    network = target_of("model", config["model"]["name"])
+    static = isinstance(network, type) and issubclass(network, StaticNetwork)
+    reconstructs = config["model"]["objective"] == "mean_squared_error"
+    settled = {
+        "encoder": "image" if static else "rate",
+        "target": "image" if reconstructs else "label",
+    }
+    return {key: value for key, value in settled.items() if config["dataset"].get(key) == "auto"}

@@ -32,6 +32,7 @@ COLUMNS: dict[str, str] = {
     "sigma": "spread of the delay kernels in steps, in this epoch",
     "seconds": "training and evaluation",
     "nonzero/*": "of one weight matrix",
+    "active/*": "neurons of one weight matrix (rows) or kernels of a convolution that are not zero",
     "firing_rate/*": "of one hidden layer",
 }
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import Loader, evaluate
-from snnbreg.training.network import delays_of, weights_of
+from snnbreg.training.network import Spiking, active_units, delays_of, weights_of
 from snnbreg.training.tasks import Task
 
 
@@ -36,6 +36,7 @@ def validation_row(network: nn.Module, loader: Loader, task: Task) -> dict[str, 
         "nonzero": sum(nonzero.values()),
         "density": sum(nonzero.values()) / sum(w.weight.numel() for w in weights),
         **{f"nonzero/{name}": count for name, count in nonzero.items()},
+        **{f"active/{name}": count for name, count in active_units(network).items()},
         **{f"firing_rate/{name}": rate for name, rate in rates.items()},
     }
 
@@ -44,10 +45,9 @@ def _measured(
     network: nn.Module, loader: Loader, task: Task, evaluation: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The figures of one evaluation, and the firing rate of each hidden layer."""
-    activity = Activity()
+    activity = Activity() if isinstance(network, Spiking) else None  # counting takes its time
     figures = evaluate(network, loader, task, evaluation, activity)
-    return {
-        "val_loss": figures["loss"],
-        f"val_{task.measure}": figures[task.measure],
-        **activity.summary(network),
-    }, activity.rates()
+    row = {"val_loss": figures["loss"], f"val_{task.measure}": figures[task.measure]}
+    if activity is None:
+        return row, {}
+    return {**row, **activity.summary(network)}, activity.rates()
