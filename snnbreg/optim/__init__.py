@@ -8,21 +8,26 @@ from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
 from snnbreg.optim.regularizers import REGULARIZERS
 from snnbreg.optim.sparse import ALLOCATIONS, count_nonzero, density, layer_densities, sparsify_
+from snnbreg.optim.sparsifiers import SPARSIFIERS, Course, Sparsifier, prune_and_keep
 
 __all__ = [
     "ALLOCATIONS",
     "REGULARIZERS",
+    "SPARSIFIERS",
     "AdaBreg",
     "Assignment",
     "BregmanOptimizer",
+    "Course",
     "LinBreg",
     "ProxSGD",
+    "Sparsifier",
     "assign_groups",
     "count_nonzero",
     "density",
     "describe",
     "groups_for",
     "layer_densities",
+    "prune_and_keep",
     "sparsify_",
     "unreachable_lam",
 ]

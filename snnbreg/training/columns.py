@@ -21,6 +21,7 @@ COLUMNS: dict[str, str] = {
     "deployed_val_{measure}": "likewise",
     "nonzero": "weights that are not zero",
     "density": "nonzero / all weights",
+    "kept": "weights that a sparsifier lets be non-zero; the others are masked",
     "firing_rate": "spikes per hidden neuron and step, published evaluation",
     "silent": "hidden neurons without a single spike",
     "synops": "synaptic operations per sample: events and spikes times non-zero outgoing weights",
