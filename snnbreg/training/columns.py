@@ -21,6 +21,13 @@ COLUMNS: dict[str, str] = {
     "deployed_val_{measure}": "likewise",
     "nonzero": "weights that are not zero",
     "density": "nonzero / all weights",
+    "linear": "likewise of the matrices alone, where there are convolutions too",
+    "kernels": "kernels of convolutions with a non-zero weight / all kernels",
+    "rows": "rows of matrices with a non-zero weight / all rows",
+    "born": "weights that are non-zero and were zero an epoch ago",
+    "died": "weights that are zero and were not an epoch ago",
+    "overlap": "non-zero now and an epoch ago / non-zero now or then",
+    "ever_alive": "weights that were non-zero at the start or the end of an epoch so far",
     "kept": "weights that a sparsifier lets be non-zero; the others are masked",
     "firing_rate": "spikes per hidden neuron and step, published evaluation",
     "silent": "hidden neurons without a single spike",
@@ -33,6 +40,8 @@ COLUMNS: dict[str, str] = {
     "sigma": "spread of the delay kernels in steps, in this epoch",
     "seconds": "training and evaluation",
     "nonzero/*": "of one weight matrix",
+    "rows/*": "rows of one weight matrix with a non-zero weight",
+    "kernels/*": "kernels of one convolution with a non-zero weight",
     "firing_rate/*": "of one hidden layer",
 }
 
