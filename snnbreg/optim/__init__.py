@@ -4,6 +4,7 @@ from snnbreg.optim.adabreg import AdaBreg
 from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
 from snnbreg.optim.linbreg import LinBreg
+from snnbreg.optim.proxadam import ProxAdam
 from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
 from snnbreg.optim.regularizers import REGULARIZERS
@@ -19,6 +20,7 @@ __all__ = [
     "BregmanOptimizer",
     "Course",
     "LinBreg",
+    "ProxAdam",
     "ProxSGD",
     "Sparsifier",
     "assign_groups",

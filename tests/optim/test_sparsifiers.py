@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from snnbreg.optim import SPARSIFIERS, AdaBreg, Course, LinBreg, ProxSGD, prune_and_keep
+from snnbreg.optim.ranking import Budget, keep_largest, layer_counts
 from snnbreg.optim.sparse import layer_densities
-from snnbreg.optim.sparsifiers import Budget, keep_largest, layer_counts
 from snnbreg.optim.sparsifiers.rigl import moved
 from snnbreg.optim.sparsifiers.set import evolved
 from snnbreg.schedulers import make_scheduler

@@ -229,3 +229,29 @@ def test_a_run_from_before_there_were_sparsifiers_goes_on(
     train(config, run, old)
     assert rows(run) == whole
     assert_equal(load_checkpoint(run.last), last)
+
+
+@pytest.mark.parametrize("debias", [True, False])
+@pytest.mark.parametrize("density", [0.3, 0.05])
+@pytest.mark.parametrize("optim", ["adabreg", "linbreg", "proxsgd", "proxadam"])
+def test_regularised_methods_end_at_the_density_they_are_steered_to(
+    small: Small, tmp_path: Path, optim: str, density: float, debias: bool
+) -> None:
+    """From a dense start, by lambda alone or with a last part of training on the support."""
+    lam = {"adabreg": 0.1, "linbreg": 0.1, "proxsgd": 1e-3, "proxadam": 1e-3}[optim]
+    lr = 0.1 if optim in ("linbreg", "proxsgd") else 0.02
+    config = small(
+        f"optim={optim}", f"optim.lr={lr}", f"optim.lam={lam}", "trainer.epochs=20",
+        f"scheduler.lam={{name: target, density: {density}, step: 4.0}}",
+        "optim.init_density=1", "dataset.batch_size=8",
+        f"optim.sparsifier={{name: debias, density: {density}, begin: 0.8}}" if debias else
+        "optim.sparsifier=null",
+    )  # fmt: skip
+    trainer = make_trainer(config, RunFolder(tmp_path), spiking=False)
+    trainer.fit()
+    row = trainer.history[-1]
+    total = row["nonzero"] / row["density"]
+    assert abs(row["nonzero"] - round(density * total)) <= 0.01 * density * total
+    assert row["lam"] == 0 if debias else row["lam"] > lam
+    if debias:
+        assert row["born"] == row["died"] == 0

@@ -7,7 +7,6 @@ from snnbreg.optim.sparsifiers.deepr import DeepR
 from snnbreg.optim.sparsifiers.final import Debias, prune_and_keep
 from snnbreg.optim.sparsifiers.gmp import GMP
 from snnbreg.optim.sparsifiers.lasso import Lasso
-from snnbreg.optim.sparsifiers.ranking import Budget, keep_largest, layer_counts
 from snnbreg.optim.sparsifiers.rewind import Iterative, Magnitude
 from snnbreg.optim.sparsifiers.rigl import RigL
 from snnbreg.optim.sparsifiers.set import SET
@@ -28,7 +27,6 @@ __all__ = [
     "GMP",
     "SET",
     "SPARSIFIERS",
-    "Budget",
     "Course",
     "Debias",
     "DeepR",
@@ -37,7 +35,5 @@ __all__ = [
     "Magnitude",
     "RigL",
     "Sparsifier",
-    "keep_largest",
-    "layer_counts",
     "prune_and_keep",
 ]

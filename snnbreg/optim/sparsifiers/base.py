@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from snnbreg.optim import dual
-from snnbreg.optim.sparsifiers.ranking import Budget
+from snnbreg.optim.ranking import Budget
 
 
 class Rewindable(Protocol):

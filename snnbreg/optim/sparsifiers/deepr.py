@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from snnbreg.optim.base import check_number
+from snnbreg.optim.ranking import keep_largest
 from snnbreg.optim.sparsifiers.base import Course, RandomStart, learning_rates, moments
-from snnbreg.optim.sparsifiers.ranking import keep_largest
 
 
 class DeepR(RandomStart):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from snnbreg.optim.ranking import Budget
 from snnbreg.optim.regularizers import get_regularizer
 from snnbreg.optim.sparsifiers.base import Course, Sparsifier, moments, resync
-from snnbreg.optim.sparsifiers.ranking import Budget
 
 
 class Debias(Sparsifier):

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from snnbreg.optim.ranking import keep_largest
 from snnbreg.optim.sparsifiers.base import Course, RandomStart, check_share, check_steps
-from snnbreg.optim.sparsifiers.ranking import keep_largest
 
 
 class RigL(RandomStart):

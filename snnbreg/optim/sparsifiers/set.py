@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from snnbreg.optim.ranking import keep_largest
 from snnbreg.optim.sparsifiers.base import Course, RandomStart, check_share
-from snnbreg.optim.sparsifiers.ranking import keep_largest
 
 
 class SET(RandomStart):
