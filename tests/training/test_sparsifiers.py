@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snnbreg import assembly
+from snnbreg.optim import SPARSIFIERS
 from snnbreg.runs import load_checkpoint
 from snnbreg.training import GradientSteps, RunFolder, Trainer
 
@@ -28,6 +29,7 @@ SETTINGS = {  # all that happens in a method happens within five epochs of three
     "lasso": "lam: 0.1, end: 0.8",
     "debias": "begin: 0.6",
 }
+assert set(SETTINGS) == set(SPARSIFIERS)
 EVERY = pytest.mark.parametrize("name", SETTINGS)
 FIRING = ("optim=adam", "optim.lr=0.02", "trainer.epochs=5", "optim.init_density=1")
 
