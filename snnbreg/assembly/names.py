@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from snnbreg.datasets import DATASETS
 from snnbreg.models import MLP, ConvNet, ResNet, SpikingNetwork
-from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
+from snnbreg.optim import AdaBreg, LinBreg, ProxAdam, ProxSGD
 from snnbreg.schedulers.factory import CURVES
 from snnbreg.schedulers.plateau import PlateauScheduler
 from snnbreg.training import TensorboardLogger, Trainer, WandbLogger
@@ -38,6 +38,7 @@ REGISTERED: dict[str, dict[str, Target | None]] = {
         "adabreg": AdaBreg,
         "linbreg": LinBreg,
         "proxsgd": ProxSGD,
+        "proxadam": ProxAdam,
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
         "sgd": torch.optim.SGD,

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from snnbreg.assembly.names import Target, target_of, unknown_option
 from snnbreg.assembly.schema import EXTRA
 from snnbreg.datasets import FrameLoader, Splits
 from snnbreg.optim import (
+    SPARSIFIERS,
+    Course,
+    Sparsifier,
     assign_groups,
     describe,
     groups_for,
@@ -181,10 +184,32 @@ def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]
     return optimizers
 
 
+def build_sparsifier(
+    config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer], steps_per_epoch: int
+) -> Sparsifier | None:
+    """What ``optim.sparsifier`` asks for, with its first masks; None where it asks for nothing."""
+    settings = config["optim"]["sparsifier"]
+    if settings is None:
+        return None
+    parameters = dict(network.named_parameters())
+    weights = {w.name: parameters[w.name] for w in weights_of(network)}
+    course = Course(
+        network, weights, optimizers, config["trainer"]["epochs"], steps_per_epoch, config["seed"]
+    )
+    options = {key: value for key, value in settings.items() if key != "name"}
+    with _naming("optim"):
+        return SPARSIFIERS[settings["name"]](course, **options)
+
+
 def build_schedulers(
-    config: Config, optimizers: Mapping[str, Optimizer], steps_per_epoch: int
+    config: Config,
+    optimizers: Mapping[str, Optimizer],
+    steps_per_epoch: int,
+    epochs: int | None = None,
 ) -> list[Scheduler]:
     """Schedules of the learning rates and, where asked for, of lambda.
+
+    They span ``epochs``, by default those of the run.
 
     The delays' optimizer follows ``scheduler.delays``, or the weights' schedule where that is
     null. Warns where lambda lies beyond what the learning rates can move the dual variable.
@@ -196,7 +221,7 @@ def build_schedulers(
         wanted.append(("delays", "lr", own["delays"] or weights))
     if own["lam"]:
         wanted.append(("weights", "lam", own["lam"]))
-    epochs = config["trainer"]["epochs"]
+    epochs = epochs or config["trainer"]["epochs"]
     schedulers = []
     for name, field, settings in wanted:
         if not isinstance(settings, Mapping) or "name" not in settings:
@@ -251,28 +276,39 @@ def build_penalties(config: Config) -> list[Penalty]:
 
 
 def build_hooks(
-    config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer]
+    config: Config,
+    network: nn.Module,
+    optimizers: Mapping[str, Optimizer],
+    sparsifier: Sparsifier | None = None,
 ) -> list[Hook]:
-    """What happens to the delays around gradient steps.
+    """What happens to weights and delays around gradient steps.
+
+    A sparsifier comes first: what it sets back, the annealed spread too, the others set anew.
 
     Raises:
         ValueError: something is asked of delays in a network that has none.
     """
     model, trainer = config["model"], config["trainer"]
+    # It offers the methods of a hook; its package knows nothing of training.
+    first = [] if sparsifier is None else [cast(Hook, sparsifier)]
     wanted = {"clamp_delays": ClampedDelays, "round_delays_in_place": RoundedDelays}
     if not isinstance(network, Delayed):
         for key in wanted:
             if trainer[key]:
                 raise ValueError(f"trainer.{key}=true needs a network with delays")
-        return []
-    sigma = functools.partial(
+        return first
+    annealed = functools.partial(
         annealed_sigma,
-        epochs=trainer["epochs"],
+        epochs=trainer["epochs"] if sparsifier is None else sparsifier.length,
         initial=model.get("sigma", network.sigma),
         decay=model["sigma_decay"],
     )
+
+    def sigma(epoch: int) -> float:
+        return annealed(epoch if sparsifier is None else sparsifier.place(epoch))
+
     hooks = [make(network, optimizers.values()) for key, make in wanted.items() if trainer[key]]
-    return [AnnealedSigma(network, sigma), *hooks]
+    return [*first, AnnealedSigma(network, sigma), *hooks]
 
 
 def build_trainer(
@@ -282,12 +318,17 @@ def build_trainer(
     optimizers = build_optimizers(config, network)
     train = build_loader(config, splits, "train", device, training=True)
     task = build_task(config)
+    sparsifier = build_sparsifier(config, network, optimizers, len(train))
+    length = None if sparsifier is None else sparsifier.length
+    schedulers = build_schedulers(config, optimizers, len(train), length)
+    if sparsifier is not None:
+        sparsifier.follow(schedulers)
     method = GradientSteps(
         network,
         task,
         optimizers,
-        build_schedulers(config, optimizers, len(train)),
-        build_hooks(config, network, optimizers),
+        schedulers,
+        build_hooks(config, network, optimizers, sparsifier),
         build_penalties(config),
         config["trainer"]["grad_clip"],
     )

@@ -17,8 +17,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import REGISTERED, is_dotted, target_of, unknown_option
+from snnbreg.assembly.names import REGISTERED, Target, is_dotted, target_of, unknown_option
 from snnbreg.models import StaticNetwork
+from snnbreg.optim import SPARSIFIERS
 
 DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
@@ -27,7 +28,9 @@ EXTRA: dict[str, dict[str, Any]] = {
     "model": {"objective": str, "sigma_decay": float},
     "optim": {
         "init_density": float, "init_allocation": str, "delay_lr": float, "rules": list[Any],
+        "sparsifier": Any,
     },
+    "optim.sparsifier": {},
     "scheduler": {"per": str, "delays": Any, "lam": Any},
     "trainer": {
         "resume": Any, "threads": typing.Optional[int],  # noqa: UP045
@@ -48,6 +51,7 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
             {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},
             {"pattern": ""},
         ],
+        "sparsifier": None,
     },
     "trainer": {"penalties": []},
 }
@@ -64,6 +68,7 @@ FILLED: dict[str, set[str]] = {
         "params", "foreach", "maximize", "capturable", "differentiable", "fused",
         "decoupled_weight_decay",
     },
+    "optim.sparsifier": {"course"},
     "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
     "trainer": {
         "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
@@ -110,7 +115,8 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
             if not rest and name not in FILLED[group] and name not in fields:
                 fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
-        group, [(name, kind, field(default="???")) for name, kind in fields.items()]
+        group.replace(".", "_"),
+        [(name, kind, field(default="???")) for name, kind in fields.items()],
     )
 
 
@@ -155,14 +161,47 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     """
     name = str(values.get("name", ""))
     target = target_of(group, name)
-    schema = OmegaConf.structured(schema_of(target, group))
-    valid = list(schema)
     optional = OPTIONAL.get(group, set())
     values = {**{key: EXTRA_DEFAULTS[group][key] for key in optional}, **values}
     if saved or is_dotted(name):
+        valid = list(OmegaConf.structured(schema_of(target, group)))
         former = FORMER.get(group, set()) - set(valid) if saved else set()
         values = {key: value for key, value in values.items() if key not in former}
         values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
+    checked = _checked(group, target, values)
+    if checked.get("sparsifier") is not None and group == "optim":
+        checked["sparsifier"] = check_sparsifier(checked["sparsifier"])
+    return checked
+
+
+def check_sparsifier(values: Any) -> dict[str, Any]:
+    """Check ``optim.sparsifier``: a name, or a mapping with a name and the method's settings.
+
+    Returns:
+        The mapping, with the defaults of what it leaves out.
+
+    Raises:
+        ValueError: an unknown name or key, or a wrong type.
+    """
+    values = {"name": values} if isinstance(values, str) else values
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise ValueError(
+            "optim.sparsifier is a mapping such as {name: gmp, density: 0.1}, or null, "
+            f"not {values}"
+        )
+    if values["name"] not in SPARSIFIERS:
+        name = f"optim.sparsifier: name={values['name']}"
+        raise ValueError(unknown_option(name, "of a sparsifier", list(SPARSIFIERS)))
+    target = SPARSIFIERS[values["name"]]
+    valid = list(OmegaConf.structured(schema_of(target, "optim.sparsifier")))
+    return _checked("optim.sparsifier", target, {**_defaults(target, valid), **values})
+
+
+def _checked(group: str, target: Target | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, converted to the types of ``target``'s arguments; every key must be there."""
+    name = values.get("name", "")
+    schema = OmegaConf.structured(schema_of(target, group))
+    valid = list(schema)
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))

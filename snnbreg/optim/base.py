@@ -74,11 +74,11 @@ class RegularizedOptimizer(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            self._check_options(group)
             for param in group["params"]:
                 get_regularizer(group["regularizer"], param.shape)
                 if param.is_complex():
                     raise ValueError(f"{type(self).__name__} does not support complex parameters.")
+            self._check_options(group)
         except ValueError:
             self.param_groups.pop()
             raise

@@ -78,25 +78,6 @@ def weights_of(network: nn.Module) -> Sequence[Weights]:
     return [NamedWeights(name, p) for name, p in network.named_parameters() if p.ndim >= 2]
 
 
-def active_units(network: nn.Module) -> dict[str, int]:
-    """How many units of each layer have a non-zero weight, by the name of the weights.
-
-    A unit is a neuron, a row of a matrix, or a kernel of a convolution (one receiver, one sender).
-
-    Example:
-        >>> import torch
-        >>> network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(5, 4))
-        >>> with torch.no_grad():
-        ...     _ = network[0].weight[0, 1].zero_(), network[2].weight[1:].zero_()
-        >>> active_units(network)
-        {'0.weight': 5, '2.weight': 1}
-    """
-    return {
-        entry.name: int((entry.weight != 0).flatten(min(2, entry.weight.ndim - 1)).any(-1).sum())
-        for entry in weights_of(network)
-    }
-
-
 def spiking_layers_of(network: nn.Module) -> Mapping[str, nn.Module]:
     """The spiking layers by name; none of a network that does not spike."""
     return network.spiking_layers() if isinstance(network, Spiking) else {}

@@ -17,8 +17,10 @@ from snnbreg.training.columns import ordered
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
+from snnbreg.training.network import weights_of
 from snnbreg.training.processes import Processes
 from snnbreg.training.rows import validation_row
+from snnbreg.training.supports import Supports
 from snnbreg.training.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Trainer:
         self.run, self.config = run, dict(config)
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
+        self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
         self.processes = Processes()
 
@@ -147,6 +150,7 @@ class Trainer:
             "epoch": epoch + 1,
             **self.method.epoch(epoch, self.train.epoch(epoch), bar.update),
             **validation_row(self.network, self.valid, self.task),
+            **self.supports.row(),
         }
         check_finite(epoch, row["val_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
@@ -207,6 +211,7 @@ class Trainer:
             "epoch": len(self.history),
             "network": self.network.state_dict(),
             "history": self.history,
+            "ever_alive": self.supports.state_dict(),
             "config": self.config,
         }
 
@@ -218,4 +223,5 @@ class Trainer:
         """
         load_network(self.network, state["network"], source)
         self.method.load_state_dict(state, source)
+        self.supports.load_state_dict(state.get("ever_alive", {}))
         self.history = [dict(row) for row in state["history"]]

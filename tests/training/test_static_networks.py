@@ -26,7 +26,8 @@ from snnbreg.commands.evaluate import evaluate_run
 from snnbreg.datasets import FrameLoader, FrameSet
 from snnbreg.runs import load_checkpoint
 from snnbreg.training import TASKS, RunFolder, evaluate
-from snnbreg.training.network import active_units, weights_of
+from snnbreg.training.network import weights_of
+from snnbreg.training.supports import counts
 from snnbreg.training.rows import validation_row
 from tests_support import ROOT
 
@@ -204,7 +205,7 @@ def test_active_neurons_are_recorded_in_every_epoch(
     train(config, run)
     state = load_checkpoint(run.last)["network"]
     for name, size in (("layers.0", 12), ("layers.1", 9), ("layers.2", 784)):
-        count = int(rows(run)[-1][f"active/{name}.weight"])
+        count = int(rows(run)[-1][f"rows/{name}.weight"])
         assert count == sum(bool(row.any()) for row in state[f"{name}.weight"])
         assert 0 < count < size
 
@@ -269,7 +270,7 @@ def test_a_network_without_linear_layers_has_a_density() -> None:
     split = FrameSet(torch.ones(6, 1, 16, dtype=torch.uint8), torch.arange(6) % 3)
     row = validation_row(network, FrameLoader(split, 4), TASKS["sum_cross_entropy"])
     assert (row["nonzero"], row["density"]) == (16, 16 / 48)
-    assert active_units(network) == {"2.weight": 1}
+    assert (row["kernels"], row["kernels/2.weight"]) == (1 / 3, 1)
 
 
 def test_each_run_has_its_own_seed_whatever_ran_before(
@@ -302,4 +303,6 @@ def test_half_of_the_kernels_are_half_of_them(tiny: Tiny) -> None:
     """Drawn with replacement, as in the published code, they would be 39 percent."""
     sizes = ["model.channels=[60,60]", "optim.init_density=0.5"]
     network = network_of(tiny("convnet", "mnist", "optim=linbreg", KERNELS, *sizes))
-    assert active_units(network)["convs.1.weight"] / 3600 == pytest.approx(0.5, abs=0.04)
+    assert counts(weights_of(network))["kernels/convs.1.weight"] / 3600 == pytest.approx(
+        0.5, abs=0.04
+    )
