@@ -82,7 +82,7 @@ class ProxAdam(ProximalOptimizer):
         if group["form"] not in FORMS:
             valid = ", ".join(FORMS)
             raise ValueError(f"Invalid form: {group['form']!r}. Valid forms are {valid}.")
-        grouped = get_regularizer(group["regularizer"]).interval is None
+        grouped = get_regularizer(group["regularizer"]).coupled is not None
         if grouped and group["form"] == "proxgen":
             raise ValueError(
                 f"Invalid form: 'proxgen' has no closed form for {group['regularizer']!r}. "
@@ -91,8 +91,8 @@ class ProxAdam(ProximalOptimizer):
 
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        project = get_regularizer(group["regularizer"]).project
-        threshold = group["lr"] * group["lam"]
+        regularizer, threshold = get_regularizer(group["regularizer"]), group["lr"] * group["lam"]
+        free = group["regularizer"] == "none" or (threshold == 0 and not regularizer.constrains)
         for param, grad in zip(params, grads, strict=True):
             state = self.state[param]
             if not state:
@@ -105,7 +105,9 @@ class ProxAdam(ProximalOptimizer):
             s.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
             metric = (s.sqrt() / (1 - beta2**t) ** 0.5).add_(group["eps"])
             param.addcdiv_(m, metric, value=-group["lr"] / (1 - beta1**t))
+            if free:
+                continue
             if group["form"] == "plain":
-                param.sub_(project(param, threshold))
+                param.copy_(regularizer.prox(param, threshold))
             else:  # a threshold of lr lam / D for theta is one of lr lam for D theta
-                param.sub_(project(param * metric, threshold).div_(metric))
+                param.copy_(regularizer.prox(param * metric, threshold).div_(metric))

@@ -27,8 +27,8 @@ from snnbreg.datasets import FrameLoader, FrameSet
 from snnbreg.runs import load_checkpoint
 from snnbreg.training import TASKS, RunFolder, evaluate
 from snnbreg.training.network import weights_of
-from snnbreg.training.supports import counts
 from snnbreg.training.rows import validation_row
+from snnbreg.training.supports import counts
 from tests_support import ROOT
 
 Config = dict[str, Any]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from snnbreg.optim import dual
 from snnbreg.optim.ranking import Budget
 
 
@@ -223,7 +222,7 @@ def moments(optimizer: Optimizer, param: Tensor) -> list[Tensor]:
     return [
         entry
         for key, entry in optimizer.state.get(param, {}).items()
-        if isinstance(entry, Tensor) and entry.shape == param.shape and key not in dual.STATE_KEYS
+        if isinstance(entry, Tensor) and entry.shape == param.shape and key != "dual"
     ]
 
 
