@@ -2,11 +2,12 @@
 
 from snnbreg.optim.adabreg import AdaBreg
 from snnbreg.optim.bregman import BregmanOptimizer
+from snnbreg.optim.energies import bregman_distance, elastic_net, symmetric_bregman_distance
 from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
 from snnbreg.optim.linbreg import LinBreg
 from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
-from snnbreg.optim.regularizers import REGULARIZERS
+from snnbreg.optim.regularizers import REGULARIZERS, register_groups
 from snnbreg.optim.sparse import ALLOCATIONS, count_nonzero, density, layer_densities, sparsify_
 
 __all__ = [
@@ -18,11 +19,15 @@ __all__ = [
     "LinBreg",
     "ProxSGD",
     "assign_groups",
+    "bregman_distance",
     "count_nonzero",
     "density",
     "describe",
+    "elastic_net",
     "groups_for",
     "layer_densities",
+    "register_groups",
     "sparsify_",
+    "symmetric_bregman_distance",
     "unreachable_lam",
 ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
-from snnbreg.optim.regularizers import value
+from snnbreg.optim.energies import elastic_net as value
 
 
 def train(make, steps=300, dtype=torch.float32, seed=0):
