@@ -7,7 +7,7 @@ from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
 from snnbreg.optim.linbreg import LinBreg
 from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
-from snnbreg.optim.regularizers import REGULARIZERS, register_groups
+from snnbreg.optim.regularizers import REGULARIZERS, get_regularizer, register_groups
 from snnbreg.optim.sparse import ALLOCATIONS, count_nonzero, density, layer_densities, sparsify_
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "density",
     "describe",
     "elastic_net",
+    "get_regularizer",
     "groups_for",
     "layer_densities",
     "register_groups",
