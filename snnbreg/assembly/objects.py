@@ -22,6 +22,7 @@ from snnbreg.optim import (
     Sparsifier,
     assign_groups,
     describe,
+    get_regularizer,
     groups_for,
     layer_densities,
     sparsify_,
@@ -134,21 +135,32 @@ def _start_sparse(network: nn.Module, settings: Config) -> None:
     """Mask the weight matrices that carry a regulariser; all of them where none does, as in Adam.
 
     The rule that claims a matrix says which regulariser, and with it what is kept or dropped
-    together. ``init_density`` is that of the masked matrices together.
+    together. ``init_density`` is that of the masked matrices together; those whose groups span
+    them share one density.
     """
     default = settings.get("regularizer", "none")
-    regularizers = {
-        name: entry.settings.get("regularizer", default)
+    claims = {
+        name: entry
         for entry in assign_groups(network.named_parameters(), settings["rules"])
         if entry.optimizer == "weights"
         for name in entry.names
     }
+    names = {name: entry.settings.get("regularizer", default) for name, entry in claims.items()}
     weights = weights_of(network)
-    masked = [w for w in weights if regularizers.get(w.name, "none") != "none"] or weights
+    masked = [w for w in weights if names.get(w.name, "none") != "none"] or weights
     shapes = [entry.weight.shape for entry in masked]
     densities = layer_densities(shapes, settings["init_density"], settings["init_allocation"])
+    shares: dict[tuple[str, ...], list[tuple[float, int]]] = {}  # of weights masked together
     for entry, density in zip(masked, densities, strict=True):
-        sparsify_(entry.weight, density, regularizer=regularizers.get(entry.name, "none"))
+        regularizer = names.get(entry.name, "none")
+        if get_regularizer(regularizer).joint is None:
+            sparsify_(entry.weight, density, regularizer=regularizer)
+        else:
+            part = (density, entry.weight.numel())
+            shares.setdefault(claims[entry.name].names, []).append(part)
+    for family, parts in shares.items():
+        density = sum(share * size for share, size in parts) / sum(size for _, size in parts)
+        sparsify_(claims[family[0]].params, density, regularizer=names[family[0]])
 
 
 def build_task(config: Config) -> Task:
@@ -237,8 +249,7 @@ def build_schedulers(
                 )
             )
     sums = schedulers[0].lr_sums(optimizers["weights"])
-    density = config["optim"]["init_density"]
-    for message in unreachable_lam(optimizers["weights"], sums, density):
+    for message in unreachable_lam(optimizers["weights"], sums):
         log.warning("%s", message)
     return schedulers
 
