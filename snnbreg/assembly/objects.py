@@ -346,8 +346,9 @@ def build_trainer(
     valid = build_loader(config, splits, "valid", device)
     settings = _arguments(config, "trainer")
     return Trainer(
-        network, task, method, train, valid, run, config, seed=config["seed"], **settings
-    )
+        network, task, method, train, valid, run, config,
+        seed=config["seed"], sizes=splits.sizes, **settings,
+    )  # fmt: skip
 
 
 @contextmanager

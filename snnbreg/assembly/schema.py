@@ -71,7 +71,7 @@ FILLED: dict[str, set[str]] = {
     "optim.sparsifier": {"course"},
     "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
     "trainer": {
-        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
+        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers", "sizes",
     },
     "logger": {"folder", "config"},
 }  # fmt: skip
