@@ -18,8 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from snnbreg.admm import ADMM
 from snnbreg.datasets import DATASETS
-from snnbreg.models import SpikingNetwork
-from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
+from snnbreg.models import MLP, ConvNet, ResNet, SpikingNetwork
+from snnbreg.optim import AdaBreg, LinBreg, ProxAdam, ProxSGD
 from snnbreg.schedulers.factory import CURVES
 from snnbreg.schedulers.plateau import PlateauScheduler
 from snnbreg.training import TensorboardLogger, Trainer, WandbLogger
@@ -28,11 +28,18 @@ Target = Callable[..., Any]
 
 REGISTERED: dict[str, dict[str, Target | None]] = {
     "dataset": dict(DATASETS),
-    "model": {"*": SpikingNetwork},
+    "model": {
+        "*": SpikingNetwork,
+        "mlp": MLP,
+        "autoencoder": MLP,
+        "convnet": ConvNet,
+        "resnet18": ResNet,
+    },
     "optim": {
         "adabreg": AdaBreg,
         "linbreg": LinBreg,
         "proxsgd": ProxSGD,
+        "proxadam": ProxAdam,
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
         "sgd": torch.optim.SGD,

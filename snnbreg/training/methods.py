@@ -147,6 +147,7 @@ class GradientSteps:
             f"train_{self.task.measure}": measure / counted,
             "grad_norm": float(norm_sum) / batch,
             **settings,
+            **{column: v for hook in self.hooks for column, v in hook.columns().items()},
         }
 
     def settings(self) -> dict[str, float]:
@@ -164,6 +165,8 @@ class GradientSteps:
         loss = self.penalties.added_to(loss)
         (loss if share == 1 else share * loss).backward()
         self.processes.add(*(p.grad for p in self._parameters if p.grad is not None))
+        for hook in self.hooks:
+            hook.after_backward()
         norm = self._clip()
         if look:  # before the step, so that no parameter becomes NaN
             check_finite(epoch, float(loss.detach()), float(norm))
@@ -184,10 +187,11 @@ class GradientSteps:
         return norm.double()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the optimizers by name, and of the schedulers in order."""
+        """The states of the optimizers by name, and of schedulers and hooks in order."""
         return {
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "hooks": [hook.state_dict() for hook in self.hooks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str) -> None:
@@ -201,6 +205,9 @@ class GradientSteps:
             raise ValueError(f"{source} was made with another number of schedules")
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
+        # A checkpoint from before hooks had a state has none, and its hooks needed none.
+        for hook, saved in zip(self.hooks, state.get("hooks", ()), strict=False):
+            hook.load_state_dict(saved)
 
 
 def check_finite(epoch: int, loss: float, gradient: float = 0.0) -> None:

@@ -17,8 +17,10 @@ from snnbreg.training.columns import ordered
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
+from snnbreg.training.network import weights_of
 from snnbreg.training.processes import Processes
 from snnbreg.training.rows import validation_row
+from snnbreg.training.supports import Supports
 from snnbreg.training.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Trainer:
             validation samples stay unseen.
         loggers: told of every epoch.
         progress: show a bar when standard error is a terminal.
+        sizes: what the network was built for; kept in checkpoints, for those who read them.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Trainer:
         select: str = "published",
         loggers: Sequence[Logger] = (),
         progress: bool = True,
+        sizes: Sequence[Any] = (),
     ) -> None:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
@@ -91,6 +95,8 @@ class Trainer:
         self.run, self.config = run, dict(config)
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
+        self.sizes = tuple(sizes)
+        self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
         self.processes = Processes()
 
@@ -147,6 +153,7 @@ class Trainer:
             "epoch": epoch + 1,
             **self.method.epoch(epoch, self.train.epoch(epoch), bar.update),
             **validation_row(self.network, self.valid, self.task),
+            **self.supports.row(),
         }
         check_finite(epoch, row["val_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
@@ -207,7 +214,9 @@ class Trainer:
             "epoch": len(self.history),
             "network": self.network.state_dict(),
             "history": self.history,
+            "ever_alive": self.supports.state_dict(),
             "config": self.config,
+            "sizes": self.sizes,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str = "the checkpoint") -> None:
@@ -218,4 +227,5 @@ class Trainer:
         """
         load_network(self.network, state["network"], source)
         self.method.load_state_dict(state, source)
+        self.supports.load_state_dict(state.get("ever_alive", {}))
         self.history = [dict(row) for row in state["history"]]

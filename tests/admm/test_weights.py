@@ -7,7 +7,8 @@ import torch
 
 from snnbreg.admm.remedies import Anderson, balanced
 from snnbreg.admm.weights import Gram
-from snnbreg.optim.regularizers import prox, value
+from snnbreg.optim import elastic_net
+from snnbreg.optim.regularizers import prox
 
 
 def quadratic() -> tuple[Gram, torch.Tensor]:
@@ -31,7 +32,7 @@ def test_fista_ends_where_the_proximal_step_does_not_move(name: str) -> None:
 
     def cost(w: torch.Tensor) -> float:
         return float(
-            ((w @ gram.matrix) * w).sum() / 2 - (products * w).sum() + lam * value(name, w)
+            ((w @ gram.matrix) * w).sum() / 2 - (products * w).sum() + elastic_net(name, w, lam)
         )
 
     assert cost(weight) < min(cost(0.99 * weight), cost(1.01 * weight), cost(start))

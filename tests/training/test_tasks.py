@@ -36,6 +36,8 @@ def test_one_class_per_sample(name: str) -> None:
     assert score.loss.item() == pytest.approx(expected / 3, abs=1e-12)
     assert score.predicted is not None
     assert score.predicted.tolist() == predicted
+    assert score.labels is not None
+    assert score.labels.tolist() == labels
     right = sum(p == label for p, label in zip(predicted, labels, strict=True))
     assert (score.total.item(), score.count) == (right, 3)
 
@@ -74,6 +76,12 @@ def test_labels_per_step_come_from_a_loader_as_the_task_wants_them() -> None:
         assert (score.total.item(), score.count) == (4, 5)  # the last step of sample 0 is wrong
 
 
+def test_a_single_labelled_step_is_the_mean() -> None:
+    outputs = torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]], dtype=torch.float64)
+    score = TASKS["step_cross_entropy"].score(outputs, torch.tensor([[0, UNLABELLED]]))
+    assert score.loss.item() == pytest.approx(cross_entropy([1.0, 3.0], 0), abs=1e-12)
+
+
 def test_a_batch_without_labels_counts_nothing() -> None:
     outputs = torch.zeros(3, 2, 4, requires_grad=True)
     score = TASKS["step_cross_entropy"].score(outputs, torch.full((2, 3), UNLABELLED))
@@ -81,8 +89,9 @@ def test_a_batch_without_labels_counts_nothing() -> None:
 
 
 def test_reconstruction_is_the_mean_over_time() -> None:
-    outputs = torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]], dtype=torch.float64)  # mean 2, 4
+    outputs = torch.tensor([[[1.0, 2.0], [0.0, 1.0]], [[3.0, 6.0], [0.0, 1.0]]]).double()
     task = TASKS["mean_squared_error"]
-    score = task.score(outputs, torch.tensor([[[1.0], [1.0]]], dtype=torch.float64))
-    assert (score.loss.item(), score.total.item(), score.count) == (5.0, 5.0, 1)  # (1 + 9) / 2
+    score = task.score(outputs, torch.ones(2, 2, 1, dtype=torch.float64))
+    # means 2, 4 and 0, 1 instead of 1, 1: (1 + 9) / 2 and (1 + 0) / 2
+    assert (score.loss.item(), score.total.item(), score.count) == (2.75, 5.5, 2)
     assert (task.measure, task.higher_is_better) == ("mse", False)
