@@ -293,8 +293,8 @@ class ADMM:
         self.duals = [
             dual.to(w.device) for dual, w in zip(saved["duals"], self.weights, strict=True)
         ]
-        self.anderson.images = [list(images) for images in saved["images"]]
-        self.anderson.residuals = [list(residuals) for residuals in saved["residuals"]]
+        self.anderson.images = [list(images) for images in saved.get("images", ())]
+        self.anderson.residuals = [list(residuals) for residuals in saved.get("residuals", ())]
         self.variables.loaded = saved["batches"] or None
 
 
