@@ -37,11 +37,17 @@ def _report(parser: ArgumentParser) -> None:
     add("--figures", nargs="+", metavar="NAME", help="default: all; a wrong name lists them")
     add("--tables", nargs="+", metavar="NAME",
         help="print these, such as paired, and draw nothing; needs no matplotlib")  # fmt: skip
+    add("--ignore", nargs="+", metavar="KEY", default=[],
+        help="settings by which runs are not told apart: keys that older runs lack")  # fmt: skip
 
 
 def _reproduce(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("target", help="figure1 to figure5, table1, table2 or all")
+    add(
+        "target",
+        help="figure1 to figure5, table1, table2 or all; bregman_figure2 to _figure4,\n"
+        "bregman_table1 to _table3",
+    )
     add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run, such as device=cuda")
     add("--dataset", default="spoken_digits", help="any of configs/dataset (%(default)s)")
     add("--root", help="folder of the data set's files (dataset.root)")

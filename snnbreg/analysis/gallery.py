@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import canvas, confusion, curves, states
+from snnbreg.analysis import canvas, confusion, curves, methods, states
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.studies import datasets
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
@@ -60,6 +60,11 @@ FIGURES = {
         "Test accuracy with whole delays and no spread, at the best checkpoint. A line joins the "
         "λ of one sweep; the λ chosen on the validation split is named. Bars: one standard "
         "deviation."),
+    "accuracy_by_method": Picture(
+        methods.accuracy_by_method, "Methods at equal density",
+        "Deployed test accuracy against the number of non-zero weights, a line per method; dashed: "
+        "dense networks of several sizes. Settings chosen on the validation split. Bars: one "
+        "standard deviation over runs."),
     "density_per_layer": Picture(
         states.density_per_layer, "Density per layer",
         "Share of non-zero weights of every matrix at the best checkpoint against λ; bars: one "
@@ -95,10 +100,12 @@ FIGURES = {
 TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
     "table2": lambda runs: [table2(runs)],
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
+    "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],
     "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
 }
-"""The tables in the order of a report; those of ``paired`` and ``lambda`` are one per data set."""
+"""The tables in the order of a report; those of ``paired``, ``methods`` and
+``lambda`` are one per data set."""
 
 
 def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Table]:

@@ -35,6 +35,7 @@ def report(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     names: Sequence[str] = tuple(FIGURES),
+    ignore: Sequence[str] = (),
 ) -> Path:
     """Write the report of all runs below a folder.
 
@@ -42,6 +43,7 @@ def report(
         folder: with run folders, at any depth.
         output: gets ``report.html``, ``figures/`` and ``tables/``; None: ``FOLDER/report``.
         names: figures to draw, of ``FIGURES``.
+        ignore: settings by which runs are not told apart, dotted names.
 
     Returns:
         The HTML file. It needs no other file and no network.
@@ -53,13 +55,15 @@ def report(
     for name in names:
         if name not in FIGURES:
             raise ValueError(f"There is no figure {name!r}; choose from {', '.join(FIGURES)}")
-    runs, problems, repeated = _read(folder)
+    runs, problems, repeated = _read(folder, ignore)
     target = Path(output) if output is not None else Path(folder) / "report"
     return write_report(runs, target, str(folder), names, problems, repeated)
 
 
 def report_tables(
-    folder: str | os.PathLike[str], names: Sequence[str] = tuple(gallery.TABLES)
+    folder: str | os.PathLike[str],
+    names: Sequence[str] = tuple(gallery.TABLES),
+    ignore: Sequence[str] = (),
 ) -> list[Table]:
     """The tables of all runs below a folder, without matplotlib.
 
@@ -67,13 +71,14 @@ def report_tables(
         folder: with run folders, at any depth. ``config.yaml``, ``summary.json`` and
             ``predictions.npz`` of a run are enough for ``paired``.
         names: of ``TABLES``.
+        ignore: settings by which runs are not told apart, dotted names.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: there is no run that has ended, no table of that name, or nothing to put into
             any of them.
     """
-    runs, problems, _ = _read(folder)
+    runs, problems, _ = _read(folder, ignore)
     for problem in problems:
         log.warning("%s", problem)
     found = gallery.tables(runs, names)
@@ -82,10 +87,18 @@ def report_tables(
     return found
 
 
-def _read(folder: str | os.PathLike[str]) -> tuple[list[Run], list[str], int]:
+def _read(
+    folder: str | os.PathLike[str], ignore: Sequence[str]
+) -> tuple[list[Run], list[str], int]:
     """Runs without repetitions, messages about unreadable ones, and how many were repetitions."""
     problems: list[str] = []
     found = read_runs(folder, problems)
+    for name in ignore:
+        if found and not any(name in run.settings for run in found):
+            raise ValueError(
+                f"No run below {folder} has the setting {name}, which is to be ignored"
+            )
+    found = [run.without(ignore) for run in found] if ignore else found
     runs = newest(found)
     if not any(run.ended for run in runs):
         more = f"; {len(problems)} could not be read: {problems[0]}" if problems else ""

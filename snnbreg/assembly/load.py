@@ -14,7 +14,7 @@ from snnbreg.assembly.objects import CPU, build_network, build_splits
 from snnbreg.assembly.schema import check
 from snnbreg.runs import Run, load_network
 
-Sizes = tuple[int, int]  # channels of a frame, classes
+Sizes = tuple[int, int, tuple[int, int, int] | None]  # channels of a frame, classes, image
 
 
 class TrainedRun(Run):
@@ -32,7 +32,8 @@ class TrainedRun(Run):
         config = check(checkpoint["config"], saved=True)
         if config["model"].get("engine") == "triton":  # which knows no CPU
             config["model"]["engine"] = "auto"
-        sizes = _sizes(checkpoint["network"]) or _sizes_of_data(config)
+        sizes = checkpoint.get("sizes") or _sizes(checkpoint["network"])  # older runs lack them
+        sizes = sizes or build_splits(config).sizes
         return trained_network(config, checkpoint, sizes, str(self.folder.best))
 
 
@@ -65,15 +66,16 @@ def trained_network(
     Args:
         config: checked.
         checkpoint: as :func:`~snnbreg.runs.load_checkpoint` returns it.
-        sizes: channels of a frame and classes.
+        sizes: channels of a frame, classes and, of whole images, (colours, height, width).
         source: where the checkpoint comes from, for messages.
         device: where to put the network.
 
     Raises:
         ValueError: the checkpoint is that of another network.
     """
+    channels, classes, image = sizes
     with torch.random.fork_rng():
-        network = build_network(config, *sizes, device)
+        network = build_network(config, channels, classes, device, image)
     load_network(network, checkpoint["network"], source)
     return network.eval()
 
@@ -83,9 +85,4 @@ def _sizes(state: Mapping[str, torch.Tensor]) -> Sizes | None:
     first, last = state.get("layers.0.linear.weight"), state.get("readout.linear.weight")
     if first is None or last is None:
         return None
-    return first.shape[1], last.shape[0]
-
-
-def _sizes_of_data(config: Mapping[str, Any]) -> Sizes:
-    splits = build_splits(config)
-    return splits.channels, splits.classes
+    return first.shape[1], last.shape[0], None

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
-from snnbreg.assembly.names import Target, target_of, unknown_option
-from snnbreg.assembly.schema import EXTRA
+from snnbreg.assembly.methods import build_method
+from snnbreg.assembly.names import is_method, unknown_option
+from snnbreg.assembly.settings import Config, arguments, naming, target_named
 from snnbreg.datasets import FrameLoader, Splits
 from snnbreg.optim import (
     assign_groups,
-    describe,
     get_regularizer,
-    groups_for,
     layer_densities,
     sparsify_,
-    unreachable_lam,
 )
-from snnbreg.schedulers import Scheduler, annealed_sigma, make_scheduler
-from snnbreg.training import TASKS, GradientSteps, Logger, RunFolder, Task, Trainer
-from snnbreg.training.hooks import AnnealedSigma, ClampedDelays, Hook, RoundedDelays
-from snnbreg.training.network import Delayed, weights_of
-from snnbreg.training.penalties import PENALTIES, Penalty
+from snnbreg.training import TASKS, Logger, RunFolder, Task, Trainer
+from snnbreg.training.evaluation import Loader, SameBatches
+from snnbreg.training.network import weights_of
 
 log = logging.getLogger(__name__)
 
-Config = Mapping[str, Any]
 CPU = torch.device("cpu")
-
-
-def _arguments(config: Config, group: str) -> dict[str, Any]:
-    """A group's values without the keys that building itself uses."""
-    return {k: v for k, v in config[group].items() if k != "name" and k not in EXTRA[group]}
-
-
-def _target(config: Config, group: str) -> Target:
-    """What a group's keys are handed to."""
-    target = target_of(group, str(config[group]["name"]))
-    if target is None:
-        raise ValueError(f"{group}={config[group]['name']} makes no object")
-    return target
-
-
-@contextmanager
-def _naming(group: str) -> Iterator[None]:
-    """Say in which config group a wrong value stands."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"Config group {group}: {error}") from error
 
 
 def build_device(config: Config) -> torch.device:
@@ -82,8 +52,8 @@ def build_splits(config: Config, device: torch.device = CPU) -> Splits:
 
     On a GPU the frames move there once, if they take less than half of its free memory.
     """
-    with _naming("dataset"):
-        splits = _target(config, "dataset")(**_arguments(config, "dataset")).load()
+    with naming("dataset"):
+        splits = target_named(config, "dataset")(**arguments(config, "dataset")).load()
     for note in splits.notes:
         log.info("%s", note)
     log.info(
@@ -97,28 +67,41 @@ def build_splits(config: Config, device: torch.device = CPU) -> Splits:
 
 
 def build_loader(
-    config: Config, splits: Splits, split: str, device: torch.device, training: bool = False
+    config: Config,
+    splits: Splits,
+    split: str,
+    device: torch.device,
+    training: bool = False,
+    shuffle: bool = True,
 ) -> FrameLoader:
-    """Batches of a split: in order, or shuffled and augmented for training."""
+    """Batches of a split: in order, or for training, shuffled and augmented unless told not to."""
     size = config["dataset"]["batch_size" if training else "eval_batch_size"]
-    return splits.loader(split, size, shuffle=training, seed=config["seed"], device=device)
+    shuffle = training and shuffle
+    return splits.loader(split, size, shuffle=shuffle, seed=config["seed"], device=device)
 
 
-def build_network(config: Config, channels: int, classes: int, device: torch.device) -> nn.Module:
+def build_network(
+    config: Config,
+    channels: int,
+    classes: int,
+    device: torch.device,
+    image: tuple[int, int, int] | None = None,
+) -> nn.Module:
     """The network with its initial weights, which depend on the seed alone.
 
-    A network of the user's own gets ``inputs`` (channels) and ``outputs`` (classes) where its
-    constructor has arguments of these names.
+    A network gets ``inputs`` (channels), ``outputs`` (classes) and ``image`` (colours, height,
+    width; None where steps are no whole images) where its constructor has arguments of these names.
     """
     torch.manual_seed(config["seed"])
-    make = _target(config, "model")
-    sizes = {"inputs": channels, "outputs": classes}
+    make = target_named(config, "model")
+    sizes = {"inputs": channels, "outputs": classes, "image": image}
     taken = inspect.signature(make).parameters
     filled = {name: size for name, size in sizes.items() if name in taken}
-    with _naming("model"):
-        network: nn.Module = make(**filled, **_arguments(config, "model"))
-    with _naming("optim"):
-        _start_sparse(network, config["optim"])
+    with naming("model"):
+        network: nn.Module = make(**filled, **arguments(config, "model"))
+    if not is_method(target_named(config, "optim")):
+        with naming("optim"):
+            _start_sparse(network, config["optim"])
     return network.to(device)
 
 
@@ -162,145 +145,29 @@ def build_task(config: Config) -> Task:
     return TASKS[name]
 
 
-def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]:
-    """Optimizers by name, ``weights`` and, where there are delays to learn, ``delays``.
-
-    Raises:
-        ValueError: the rules leave a parameter out, match nothing or name another optimizer.
-    """
-    settings = config["optim"]
-    assignments = assign_groups(network.named_parameters(), settings["rules"])
-    unknown = {entry.optimizer for entry in assignments} - {"weights", "delays"}
-    if unknown:
-        raise ValueError(f"optim.rules: optimizer must be weights or delays, not {unknown.pop()}")
-    groups = {name: groups_for(assignments, name) for name in ("weights", "delays")}
-    if not groups["weights"]:
-        raise ValueError("optim.rules leaves no parameter to the optimizer of the weights")
-    make = _target(config, "optim")
-    with _naming("optim"):
-        optimizers = {"weights": make(groups["weights"], **_arguments(config, "optim"))}
-        if groups["delays"]:
-            optimizers["delays"] = torch.optim.Adam(groups["delays"], lr=settings["delay_lr"])
-    for name, optimizer in optimizers.items():
-        held = [entry for entry in assignments if entry.optimizer == name]
-        log.info("%s", describe(held, optimizer.defaults))
-    return optimizers
-
-
-def build_schedulers(
-    config: Config, optimizers: Mapping[str, Optimizer], steps_per_epoch: int
-) -> list[Scheduler]:
-    """Schedules of the learning rates and, where asked for, of lambda.
-
-    The delays' optimizer follows ``scheduler.delays``, or the weights' schedule where that is
-    null. Warns where lambda lies beyond what the learning rates can move the dual variable.
-    """
-    own = config["scheduler"]
-    weights = {"name": own["name"], "per": own["per"], **_arguments(config, "scheduler")}
-    wanted = [("weights", "lr", weights)]
-    if "delays" in optimizers:
-        wanted.append(("delays", "lr", own["delays"] or weights))
-    if own["lam"]:
-        wanted.append(("weights", "lam", own["lam"]))
-    epochs = config["trainer"]["epochs"]
-    schedulers = []
-    for name, field, settings in wanted:
-        if not isinstance(settings, Mapping) or "name" not in settings:
-            raise ValueError(
-                f"A schedule is a mapping such as {{name: cosine, per: epoch}}, not {settings}"
-            )
-        values = dict(settings)
-        kind = values.pop("name")
-        with _naming("scheduler"):
-            schedulers.append(
-                make_scheduler(
-                    kind, optimizers[name], epochs, steps_per_epoch, field=field, **values
-                )
-            )
-    sums = schedulers[0].lr_sums(optimizers["weights"])
-    for message in unreachable_lam(optimizers["weights"], sums):
-        log.warning("%s", message)
-    return schedulers
-
-
 def build_loggers(config: Config, run: RunFolder) -> list[Logger]:
     """Loggers beside the files that every run writes."""
     if config["logger"]["name"] == "csv":
         return []
     run.path.mkdir(parents=True, exist_ok=True)
-    return [_target(config, "logger")(run.path, config, **_arguments(config, "logger"))]
-
-
-def build_penalties(config: Config) -> list[Penalty]:
-    """The terms of the loss on hidden spikes that ``trainer.penalties`` lists."""
-    penalties = []
-    for entry in config["trainer"]["penalties"]:
-        if not isinstance(entry, Mapping) or "name" not in entry:
-            raise ValueError(
-                "trainer.penalties is a list of mappings such as {name: spike_count, weight: 0.01}"
-                f", not of {entry}"
-            )
-        options = {key: value for key, value in entry.items() if key != "name"}
-        if entry["name"] not in PENALTIES:
-            name = f"trainer.penalties: name={entry['name']}"
-            raise ValueError(unknown_option(name, "of a penalty", list(PENALTIES)))
-        make = PENALTIES[entry["name"]]
-        try:
-            penalties.append(make(**options))
-        except TypeError as error:
-            valid = ", ".join(inspect.signature(make).parameters)
-            raise ValueError(
-                f"trainer.penalties: {entry['name']} takes {valid}, not {', '.join(options)}"
-            ) from error
-    return penalties
-
-
-def build_hooks(
-    config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer]
-) -> list[Hook]:
-    """What happens to the delays around gradient steps.
-
-    Raises:
-        ValueError: something is asked of delays in a network that has none.
-    """
-    model, trainer = config["model"], config["trainer"]
-    wanted = {"clamp_delays": ClampedDelays, "round_delays_in_place": RoundedDelays}
-    if not isinstance(network, Delayed):
-        for key in wanted:
-            if trainer[key]:
-                raise ValueError(f"trainer.{key}=true needs a network with delays")
-        return []
-    sigma = functools.partial(
-        annealed_sigma,
-        epochs=trainer["epochs"],
-        initial=model.get("sigma", network.sigma),
-        decay=model["sigma_decay"],
-    )
-    hooks = [make(network, optimizers.values()) for key, make in wanted.items() if trainer[key]]
-    return [AnnealedSigma(network, sigma), *hooks]
+    return [target_named(config, "logger")(run.path, config, **arguments(config, "logger"))]
 
 
 def build_trainer(
     config: Config, network: nn.Module, splits: Splits, run: RunFolder, device: torch.device
 ) -> Trainer:
     """The trainer with everything it needs but the loggers."""
-    optimizers = build_optimizers(config, network)
-    train = build_loader(config, splits, "train", device, training=True)
+    same = getattr(target_named(config, "optim"), "same_batches", False)
+    train: Loader = build_loader(config, splits, "train", device, training=True, shuffle=not same)
+    train = SameBatches(train) if same else train
     task = build_task(config)
-    method = GradientSteps(
-        network,
-        task,
-        optimizers,
-        build_schedulers(config, optimizers, len(train)),
-        build_hooks(config, network, optimizers),
-        build_penalties(config),
-        config["trainer"]["grad_clip"],
-    )
+    method = build_method(config, network, task, len(train))
     valid = build_loader(config, splits, "valid", device)
-    settings = _arguments(config, "trainer")
+    settings = arguments(config, "trainer")
     return Trainer(
-        network, task, method, train, valid, run, config, seed=config["seed"], **settings
-    )
+        network, task, method, train, valid, run, config,
+        seed=config["seed"], sizes=splits.sizes, **settings,
+    )  # fmt: skip
 
 
 @contextmanager

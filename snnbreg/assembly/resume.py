@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from snnbreg.assembly.objects import build_task
 from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import leave_out
-from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
+from snnbreg.runs import RunFolder, flat, load_checkpoint, write_atomically
 from snnbreg.training.trainer import best_row
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,12 @@ FREE = {
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run this run: network, data set, optimizer, schedule and seed."""
-    flat = {
-        f"{group}.{key}": value
+    fixed = {
+        group: {key: value for key, value in config[group].items() if key not in free}
         for group, free in FREE.items()
-        for key, value in config[group].items()
-        if key not in free
     }
-    return {**flat, "seed": config["seed"], "trainer.epochs": config["trainer"]["epochs"]}
+    rest = {"seed": config["seed"], "trainer.epochs": config["trainer"]["epochs"]}
+    return {**flat(fixed), **rest}
 
 
 def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], source: str) -> None:
@@ -90,23 +89,14 @@ def with_overrides(
             continue
         elif key in composed:
             config[key] = composed[key]
-    for key in sorted({*_flat(config), *_flat(saved)}):
-        before, after = _flat(saved).get(key), _flat(config).get(key)
+    old, new = flat(saved), flat(config)
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
         if before != after:
             log.info("Override on the command line: %s=%s (it was %s)", key, after, before)
     config = check(config, saved=True)
     refuse_changes(saved, config, source)
     return config
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            pairs |= {f"{key}.{inner}": v for inner, v in value.items()}
-        else:
-            pairs[key] = value
-    return pairs
 
 
 def settle(
@@ -191,8 +181,11 @@ def _write_yaml(path: Path, values: Any) -> None:
 
 
 def _best_until(checkpoint: dict[str, Any], best: Path) -> dict[str, Any]:
-    """The best checkpoint beside one that is continued, unless it is a later one."""
-    other = load_checkpoint(best) if best.is_file() else checkpoint
+    """The best checkpoint beside one that is continued, unless it is damaged or a later one."""
+    try:
+        other = load_checkpoint(best)
+    except (FileNotFoundError, ValueError):
+        return checkpoint
     return other if other["epoch"] <= checkpoint["epoch"] else checkpoint
 
 

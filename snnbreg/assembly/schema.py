@@ -17,7 +17,16 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import REGISTERED, is_dotted, target_of, unknown_option
+from snnbreg.assembly.names import (
+    REGISTERED,
+    Target,
+    is_dotted,
+    is_method,
+    target_of,
+    unknown_option,
+)
+from snnbreg.models import StaticNetwork
+from snnbreg.optim import SPARSIFIERS
 
 DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
@@ -26,7 +35,9 @@ EXTRA: dict[str, dict[str, Any]] = {
     "model": {"objective": str, "sigma_decay": float},
     "optim": {
         "init_density": float, "init_allocation": str, "delay_lr": float, "rules": list[Any],
+        "sparsifier": Any,
     },
+    "optim.sparsifier": {},
     "scheduler": {"per": str, "delays": Any, "lam": Any},
     "trainer": {
         "resume": Any, "threads": typing.Optional[int],  # noqa: UP045
@@ -34,6 +45,7 @@ EXTRA: dict[str, dict[str, Any]] = {
         "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
     },
     "logger": {},
+    "method": {},  # of a method in the group optim, which makes no gradient steps
 }  # fmt: skip
 # Their values where a config may say nothing: that of a run older than the key, and the group of a
 # class of the user's own.
@@ -47,27 +59,37 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
             {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},
             {"pattern": ""},
         ],
+        "sparsifier": None,
     },
     "trainer": {"penalties": []},
 }
+# Keys that a group's file may leave out likewise.
+OPTIONAL = {"model": {"sigma_decay"}}
 # Keys of earlier versions that decided nothing; where the schema lacks one now, a saved config may
 # still say it, and loses it.
 FORMER: dict[str, set[str]] = {"dataset": {"binning"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
-    "model": {"inputs", "outputs"},
+    "model": {"inputs", "outputs", "image"},
     "optim": {
         "params", "foreach", "maximize", "capturable", "differentiable", "fused",
         "decoupled_weight_decay",
     },
+    "optim.sparsifier": {"course"},
     "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
     "trainer": {
-        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
+        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers", "sizes",
     },
     "logger": {"folder", "config"},
+    "method": {"network", "task", "processes", "seed", "epochs"},
 }  # fmt: skip
 TOP = {"seed": int, "device": str}
+
+
+def kind_of(group: str, target: Callable[..., Any] | None) -> str:
+    """The entry of the tables above for a group: ``method`` for a method in the group optim."""
+    return "method" if group == "optim" and is_method(target) else group
 
 
 def _supported(annotation: Any, default: Any) -> Any:
@@ -94,7 +116,8 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
         target: class or function that the keys are handed to; None for a group without one.
         group: config group, which adds the keys of :data:`EXTRA`.
     """
-    fields: dict[str, Any] = {"name": str, **EXTRA[group]}
+    kind = kind_of(group, target)
+    fields: dict[str, Any] = {"name": str, **EXTRA[kind]}
     if target is not None:
         signature = inspect.signature(target)
         function = target.__init__ if inspect.isclass(target) else target
@@ -104,10 +127,11 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
             hints = {}
         for name, parameter in signature.parameters.items():
             rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if not rest and name not in FILLED[group] and name not in fields:
+            if not rest and name not in FILLED[kind] and name not in fields:
                 fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
-        group, [(name, kind, field(default="???")) for name, kind in fields.items()]
+        group.replace(".", "_"),
+        [(name, annotation, field(default="???")) for name, annotation in fields.items()],
     )
 
 
@@ -152,12 +176,48 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     """
     name = str(values.get("name", ""))
     target = target_of(group, name)
-    schema = OmegaConf.structured(schema_of(target, group))
-    valid = list(schema)
+    optional = OPTIONAL.get(group, set())
+    values = {**{key: EXTRA_DEFAULTS[group][key] for key in optional}, **values}
     if saved or is_dotted(name):
+        valid = list(OmegaConf.structured(schema_of(target, group)))
         former = FORMER.get(group, set()) - set(valid) if saved else set()
         values = {key: value for key, value in values.items() if key not in former}
-        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
+        extra = EXTRA_DEFAULTS.get(kind_of(group, target), {})
+        values = {**extra, **_defaults(target, valid), **values}
+    checked = _checked(group, target, values)
+    if checked.get("sparsifier") is not None and group == "optim":
+        checked["sparsifier"] = check_sparsifier(checked["sparsifier"])
+    return checked
+
+
+def check_sparsifier(values: Any) -> dict[str, Any]:
+    """Check ``optim.sparsifier``: a name, or a mapping with a name and the method's settings.
+
+    Returns:
+        The mapping, with the defaults of what it leaves out.
+
+    Raises:
+        ValueError: an unknown name or key, or a wrong type.
+    """
+    values = {"name": values} if isinstance(values, str) else values
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise ValueError(
+            "optim.sparsifier is a mapping such as {name: gmp, density: 0.1}, or null, "
+            f"not {values}"
+        )
+    if values["name"] not in SPARSIFIERS:
+        name = f"optim.sparsifier: name={values['name']}"
+        raise ValueError(unknown_option(name, "of a sparsifier", list(SPARSIFIERS)))
+    target = SPARSIFIERS[values["name"]]
+    valid = list(OmegaConf.structured(schema_of(target, "optim.sparsifier")))
+    return _checked("optim.sparsifier", target, {**_defaults(target, valid), **values})
+
+
+def _checked(group: str, target: Target | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, converted to the types of ``target``'s arguments; every key must be there."""
+    name = values.get("name", "")
+    schema = OmegaConf.structured(schema_of(target, group))
+    valid = list(schema)
     for key in values:
         if key not in valid:
             raise ValueError(unknown_option(f"{group}.{key}", f"of {group}={name}", valid))
@@ -222,7 +282,21 @@ def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
             raise ValueError(f"{key}={plain[key]} must be of type {kind.__name__}")
     if not 0 <= plain["seed"] < 2**40:
         raise ValueError(f"seed={plain['seed']} must lie between 0 and 2^40")
-    return {
+    checked = {
         key: check_group(key, value, saved) if key in groups else value
         for key, value in plain.items()
     }
+    checked["dataset"] |= _what_images_are_for(checked)
+    return checked
+
+
+def _what_images_are_for(config: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of an image data set that are ``auto``: they follow from the network's group."""
+    network = target_of("model", config["model"]["name"])
+    static = isinstance(network, type) and issubclass(network, StaticNetwork)
+    reconstructs = config["model"]["objective"] == "mean_squared_error"
+    settled = {
+        "encoder": "image" if static else "rate",
+        "target": "image" if reconstructs else "label",
+    }
+    return {key: value for key, value in settled.items() if config["dataset"].get(key) == "auto"}

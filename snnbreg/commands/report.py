@@ -13,9 +13,10 @@ def run(options: Namespace) -> None:
     """Write the report, or print the tables, that the command line asks for."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if options.tables is None:
-        print(report(options.folder, options.output, options.figures or list(FIGURES)))
+        figures = options.figures or list(FIGURES)
+        print(report(options.folder, options.output, figures, options.ignore))
         return
-    found = report_tables(options.folder, options.tables)
+    found = report_tables(options.folder, options.tables, options.ignore)
     print("\n".join(table.to_markdown() for table in found), end="")
     for table in found if options.output else []:
         table.save(Path(options.output))

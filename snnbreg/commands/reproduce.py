@@ -1,9 +1,11 @@
-"""The study of the LBI paper: run what is missing of it, then draw a figure or a table.
+"""The studies of two papers: run what is missing of one, then draw a figure or a table.
 
-The paper is silent on the values of lambda, on which checkpoint is tested and on the start. Here:
-lambda from 0 (which is Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with
-the best validation accuracy of each seed, lambda by the mean of that; density at that checkpoint.
-Kill it at any time: the same command runs only what is missing.
+The targets ``bregman_...`` are those of Bungert et al. 2021 (arXiv 2105.04319): experiments of
+configs/experiment, on one page together. The others are the LBI paper's, which is silent on the
+values of lambda, on which checkpoint is tested and on the start. Here: lambda from 0 (which is
+Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with the best validation
+accuracy of each seed, lambda by the mean of that; density at that checkpoint. Kill either at any
+time: the same command runs only what is missing.
 """
 
 from __future__ import annotations
@@ -30,6 +32,25 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "table1": (ONECYCLE,),
     "table2": (ONECYCLE, CONSTANT),
     "all": (ONECYCLE, CONSTANT),
+}
+TABLE1 = ("adam", "proxsgd", "linbreg", "momentum", "adabreg")
+# What the targets of Bungert et al. 2021 run, each with every seed.
+EXPERIMENTS: dict[str, list[list[str]]] = {
+    "bregman_figure2": [
+        ["experiment=mnist_mlp_sgd"],
+        *(["experiment=mnist_mlp_linbreg", f"optim.lam={lam}"] for lam in (0.001, 0.1)),
+        ["experiment=mnist_mlp_proxsgd"],
+    ],
+    "bregman_figure3": [
+        [f"experiment=mnist_mlp_{name}"] for name in ("linbreg", "momentum", "adabreg")
+    ],
+    "bregman_figure4": [["experiment=mnist_autoencoder"]],
+    "bregman_table1": [[f"experiment=fashion_cnn_{name}"] for name in TABLE1],
+    "bregman_table2": [[f"experiment=fashion_cnn_groups_{name}"] for name in TABLE1[1:]],
+    "bregman_table3": [
+        [f"experiment=cifar_resnet18_{name}"]
+        for name in ("sgd", "adam", "linbreg", "momentum", "adabreg")
+    ],
 }
 
 
@@ -58,13 +79,21 @@ def study(options: Namespace) -> list[Run]:
     Raises:
         ValueError: there is no such target.
     """
-    if options.target not in TARGETS:
-        raise ValueError(f"{options.target} is no target; choose from {', '.join(TARGETS)}")
+    if options.target not in (*TARGETS, *EXPERIMENTS):
+        valid = ", ".join((*TARGETS, *EXPERIMENTS))
+        raise ValueError(f"{options.target} is no target; choose from {valid}")
     common = [f"dataset.epochs={options.epochs}"] if options.epochs else []
     if options.root:
         common.append(f"dataset.root='{Path(options.root).resolve()}'")
     common += options.overrides
     lambdas, seeds = options.lambdas, options.seeds
+    if options.target in EXPERIMENTS:
+        planned = [
+            [*settings, f"seed={seed}"]
+            for seed in seeds
+            for settings in EXPERIMENTS[options.target]
+        ]
+        return [_run(options, settings, common) for settings in planned]
     if options.target == "table1":
         lambdas, seeds = [], seeds[:1]
     runs = []
@@ -100,9 +129,10 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
     """Write what a target asks for from those runs that have ended.
 
     Args:
-        target: a key of :data:`TARGETS`.
+        target: a key of :data:`TARGETS` or :data:`EXPERIMENTS`.
         runs: the study's.
-        output: folder; ``all`` also writes one page, ``report.html``, with everything.
+        output: folder; ``all`` and the targets of :data:`EXPERIMENTS` write one page,
+            ``report.html``, with everything.
 
     Returns:
         The files.
@@ -120,8 +150,9 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
 
 def run(options: Namespace) -> int:
     """Run, then draw; 1 where a run failed."""
-    options.runs = Path(options.runs or f"outputs/study/{options.dataset}").resolve()
-    output = Path(options.output or f"outputs/figures/{options.dataset}").resolve()
+    name = "bregman" if options.target in EXPERIMENTS else options.dataset
+    options.runs = Path(options.runs or f"outputs/study/{name}").resolve()
+    output = Path(options.output or f"outputs/figures/{name}").resolve()
     runs = study(options)
     if options.dry_run:
         for planned in runs:

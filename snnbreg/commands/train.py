@@ -26,7 +26,8 @@ def train(
     """Train what a checked config describes into a run folder; returns the run's summary."""
     device = assembly.build_device(config)
     splits = assembly.build_splits(config, device)
-    network = assembly.build_network(config, splits.channels, splits.classes, device)
+    sizes = splits.channels, splits.classes
+    network = assembly.build_network(config, *sizes, device, splits.image)
     trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))

@@ -6,21 +6,23 @@ C pixels per step.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from snnbreg.datasets.binning import Array
+from snnbreg.datasets.image_encoder import ImageEncoder
+from snnbreg.datasets.image_loader import ImageLoader, fixed_noise
 from snnbreg.datasets.loader import FrameSet
 from snnbreg.datasets.splits import Splits, make_splits
 
 BYTE = 1.0 / 255.0
-ENCODERS = ("none", "rate", "latency", "delta")
+TARGETS = ("label", "image")
 
 
 @dataclass
@@ -58,6 +60,15 @@ class ImageDataset(ABC):
         """Return what turns a batch into a sequence; None where frames are used as they are."""
         return None
 
+    def shown(self, shape: tuple[int, ...], samples: int) -> dict[str, Any]:
+        """Return ``classes``, ``image`` and the loaders, as :func:`make_splits` takes them.
+
+        Args:
+            shape: of an image, as it is read.
+            samples: of all splits together.
+        """
+        return {"classes": self.CLASSES}
+
     def load(self) -> Splits:
         """Return the splits.
 
@@ -67,14 +78,15 @@ class ImageDataset(ABC):
         """
         encoder = self.image_encoder()
         parts = {}
-        for part, (images, labels) in self.read().items():
+        content = self.read()
+        for part, (images, labels) in content.items():
             frames = np.ascontiguousarray(self.arrange(images))
             frames = frames if frames.flags.writeable else frames.copy()
             parts[part] = FrameSet(torch.from_numpy(frames), torch.from_numpy(labels), scale=BYTE)
         return make_splits(
             self.NAME,
             parts,
-            self.CLASSES,
+            **self.shown(content["train"][0].shape[1:], sum(map(len, parts.values()))),
             limit=self.limit,
             valid_fraction=self.valid_fraction,
             split_seed=self.split_seed,
@@ -85,22 +97,83 @@ class ImageDataset(ABC):
 
 @dataclass
 class EncodedImages(ImageDataset):
-    """Whole images, shown for some steps as a constant current or as spikes.
+    """Whole images, shown once, or for some steps as a constant current or as spikes.
 
     Args:
         root, cache, valid_fraction, split_seed, limit: see :class:`ImageDataset`.
-        encoder: ``none``, ``rate``, ``latency`` or ``delta``; see :class:`ImageEncoder`.
-        steps: T; ``delta`` reads the image row by row and has as many steps as rows.
+        encoder: ``image``, ``none``, ``rate``, ``latency`` or ``delta``; see
+            :class:`ImageEncoder`.
+        steps: T; ``image`` has one step, ``delta`` reads the image row by row and has as many
+            steps as rows.
         threshold: of ``latency`` and ``delta``, in units of the full intensity.
+        mean, std: of the pixels in these units, by colour or one for all; used by ``image`` alone.
+        crop_padding: training images are padded with so many black pixels on each side and cut
+            out again at a random place, anew in each epoch.
+        flip: training images are mirrored left and right at random, anew in each epoch.
+        noise: standard deviation of normal noise that is drawn once for all pixels of all splits.
+        noise_seed: of the noise; it does not follow the run's seed.
+        target: ``label``, or ``image``: what the network is to give are the pixels without noise,
+            between 0 and 1, float32 (B, C).
     """
 
     encoder: str = "rate"
     steps: int = 25
     threshold: float = 0.1
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    crop_padding: int = 0
+    flip: bool = False
+    noise: float = 0.0
+    noise_seed: int = 0
+    target: str = "label"
 
     def image_encoder(self) -> ImageEncoder | None:
-        """Return what turns a batch of images into a sequence."""
-        return ImageEncoder(self.encoder, self.steps, self.threshold)
+        """Return what turns a batch of images into a sequence.
+
+        Raises:
+            ValueError: if a setting is impossible.
+        """
+        if self.target not in TARGETS:
+            valid = ", ".join(TARGETS)
+            raise ValueError(f"dataset.target must be one of {valid}, got {self.target!r}")
+        for name in ("crop_padding", "noise"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"dataset.{name} must be 0 or more, got {getattr(self, name)}")
+        changed = self.crop_padding or self.flip or self.noise or self.target == "image"
+        if self.encoder == "delta" and changed:
+            raise ValueError(
+                "dataset.encoder=delta reads rows, but crop_padding, flip, noise and target=image "
+                "need whole images: take another encoder"
+            )
+        if self.noise and self.encoder not in ("image", "none"):
+            raise ValueError(
+                f"dataset.noise leaves no intensities between 0 and 1 for the encoder "
+                f"{self.encoder}: take dataset.encoder=image or none, or dataset.noise=0"
+            )
+        return ImageEncoder(
+            self.encoder, self.steps, self.threshold, tuple(self.mean), tuple(self.std)
+        )
+
+    def shown(self, shape: tuple[int, ...], samples: int) -> dict[str, Any]:
+        """Return ``classes``, ``image`` and the loaders, as :func:`make_splits` takes them."""
+        if self.encoder == "delta":
+            return super().shown(shape, samples)
+        colours, height, width = shape if len(shape) == 3 else (1, *shape)
+        pixels = colours * height * width
+        plain = functools.partial(
+            ImageLoader,
+            image=(colours, height, width),
+            noise=fixed_noise(samples, pixels, self.noise, self.noise_seed) if self.noise else None,
+            reconstruct=self.target == "image",
+        )
+        return {
+            "classes": pixels if self.target == "image" else self.CLASSES,
+            "image": (colours, height, width),
+            "plain_loader": plain,
+            "augmented_loader": functools.partial(
+                plain, crop_padding=self.crop_padding, flip=self.flip
+            ),
+        }
 
     def arrange(self, images: Array) -> Array:
         """Return whole images (S, 1, C), or their rows (S, rows, C) for ``delta``."""
@@ -108,87 +181,6 @@ class EncodedImages(ImageDataset):
             return images.reshape(len(images), 1, -1)
         rows = images if images.ndim == 3 else images.transpose(0, 2, 1, 3)
         return rows.reshape(len(rows), rows.shape[1], -1)
-
-
-@dataclass(frozen=True)
-class ImageEncoder:
-    """Turns intensities into a sequence of T steps.
-
-    * ``none``: the intensities at every step, a constant current;
-    * ``rate``: a spike with the intensity as probability, at each step anew;
-    * ``latency``: one spike per pixel, the brighter the earlier: at step (T - 1)(1 - intensity),
-      rounded; pixels below ``threshold`` are silent;
-    * ``delta``: the image is read row by row (T = rows), with a spike of +1 where a pixel is
-      brighter than the one above it by ``threshold`` or more, -1 where it is darker by as much;
-      the first row is silent.
-
-    Args:
-        kind: one of these.
-        steps: T; ``delta`` has the image's rows instead.
-        threshold: of ``latency`` and ``delta``, in units of the full intensity.
-
-    Raises:
-        ValueError: if an argument is impossible.
-
-    Reference: Eshraghian et al. 2023, arXiv 2109.12894, section III; ``snntorch.spikegen``.
-
-    Example:
-        >>> ImageEncoder("none", 3)(torch.tensor([[[0.5, 1.0]]]), seed=0).tolist()
-        [[[0.5, 1.0]], [[0.5, 1.0]], [[0.5, 1.0]]]
-    """
-
-    kind: str = "rate"
-    steps: int = 25
-    threshold: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.kind not in ENCODERS:
-            raise ValueError(
-                f"dataset.encoder must be one of {', '.join(ENCODERS)}, got {self.kind!r}"
-            )
-        least = 2 if self.kind == "latency" else 1
-        if self.steps < least:
-            raise ValueError(
-                f"dataset.steps must be {least} or more for the encoder {self.kind}, "
-                f"got {self.steps}"
-            )
-        if not 0.0 < self.threshold < 1.0:
-            raise ValueError(f"dataset.threshold must lie between 0 and 1, got {self.threshold}")
-
-    def steps_of(self, rows: int) -> int:
-        """Return T for frames with T0 = ``rows``."""
-        return rows if self.kind == "delta" else self.steps
-
-    def __call__(self, frames: Tensor, seed: int) -> Tensor:
-        """Encode a batch.
-
-        Args:
-            frames: float (T0, B, C) in [0, 1]; T0 = 1 except for ``delta``.
-            seed: of ``rate``, which is a pure function of it on one kind of device; the global
-                generators are left as they were.
-
-        Returns:
-            float32 (T, B, C).
-        """
-        if self.kind == "none":
-            return frames.repeat(self.steps, 1, 1)
-        from snntorch import spikegen
-
-        if self.kind == "delta":
-            return spikegen.delta(frames, threshold=self.threshold, padding=True, off_spike=True)
-        if self.kind == "latency":
-            return spikegen.latency(
-                frames[0],
-                num_steps=self.steps,
-                threshold=self.threshold,
-                linear=True,
-                normalize=True,
-                clip=True,
-            )
-        devices = [frames.device] if frames.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            return spikegen.rate(frames[0], num_steps=self.steps)
 
 
 def checked_labels(path: Path, labels: Array, classes: int = 10) -> Array:

@@ -21,7 +21,7 @@ from snnbreg.datasets.binning import Array, Totals
 Encoder = Callable[[Tensor, int], Tensor]
 """Frames (T, B, C) and a seed to frames (T', B, C')."""
 
-_ORDER, _ENCODE = 0, 1  # streams of random numbers; augment.py has 2
+_ORDER, ENCODE = 0, 1  # streams of random numbers; augment.py has 2, image_loader.py 2 and 3
 _NOTHING = Totals()
 
 
@@ -224,7 +224,7 @@ class FrameLoader:
             index = items if self.frames.index is None else self.frames.index[items]
             frames = self._time_first(self._prepared(self._counts(index), epoch, batch))
             if self.encoder is not None:
-                frames = self.encoder(frames, derive_seed(self.seed, epoch, _ENCODE, batch))
+                frames = self.encoder(frames, derive_seed(self.seed, epoch, ENCODE, batch))
             yield frames, self.frames.labels[index].to(self.device)
 
     def _prepared(self, counts: Tensor, epoch: int, batch: int) -> Tensor:

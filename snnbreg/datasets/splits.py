@@ -23,12 +23,14 @@ class Splits:
         name: of the data set.
         train, valid, test: the splits.
         channels: C of a batch.
-        classes: number of classes.
+        classes: number of classes, or of outputs where there are none.
         steps: T of a batch (the longest one where recordings differ).
         notes: sentences that a run prints at its start.
         encoder: turns a batch of images into spikes; None where frames are used as they are.
         augmented_loader: makes the loader of the shuffled training split where that is augmented;
             None where it is not.
+        plain_loader: makes all other loaders.
+        image: (colours, height, width) where a step of a batch is a whole image; else None.
     """
 
     name: str
@@ -41,6 +43,13 @@ class Splits:
     notes: tuple[str, ...] = ()
     encoder: Encoder | None = None
     augmented_loader: Callable[..., FrameLoader] | None = None
+    plain_loader: Callable[..., FrameLoader] = FrameLoader
+    image: tuple[int, int, int] | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int, tuple[int, int, int] | None]:
+        """What a network is built for: channels, classes and, of whole images, their shape."""
+        return self.channels, self.classes, self.image
 
     def nbytes(self) -> int:
         """Bytes of all frames; splits that share frames count once."""
@@ -87,7 +96,7 @@ class Splits:
         if split not in SPLITS:
             raise ValueError(f"split must be train, valid or test, got {split!r}")
         frames: FrameSet = getattr(self, split)
-        make: Callable[..., FrameLoader] = FrameLoader
+        make = self.plain_loader
         if split == "train" and shuffle and self.augmented_loader is not None:
             make = self.augmented_loader
         return make(frames, batch_size, shuffle, seed, self.encoder, device)
@@ -182,6 +191,8 @@ def make_splits(
     encoder: Encoder | None = None,
     steps: int | None = None,
     augmented_loader: Callable[..., FrameLoader] | None = None,
+    plain_loader: Callable[..., FrameLoader] = FrameLoader,
+    image: tuple[int, int, int] | None = None,
 ) -> Splits:
     """Make splits of binned recordings or images.
 
@@ -198,6 +209,8 @@ def make_splits(
         encoder: applied to batches of images.
         steps: T of a batch; None for that of the frames.
         augmented_loader: makes the loader of the training split where that is augmented.
+        plain_loader: makes the others.
+        image: (colours, height, width) where a step of a batch is a whole image.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
@@ -227,4 +240,6 @@ def make_splits(
         notes=describe(parts),
         encoder=encoder,
         augmented_loader=augmented_loader,
+        plain_loader=plain_loader,
+        image=image,
     )

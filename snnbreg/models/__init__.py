@@ -7,17 +7,22 @@ from .dropout import HeldDropout
 from .layers import Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
 from .network import SpikingNetwork, Synapses
+from .static import MLP, ConvNet, ResNet, StaticNetwork
 
 __all__ = [
     "LIF",
+    "MLP",
+    "ConvNet",
     "Delay",
     "DelayedLinear",
     "DelayedRecurrentLIF",
     "HeldDropout",
     "LeakyIntegrator",
     "Readout",
+    "ResNet",
     "SpikingLayer",
     "SpikingNetwork",
+    "StaticNetwork",
     "Synapses",
     "clamp_delays_",
     "delayed_layers",

@@ -74,10 +74,10 @@ class RegularizedOptimizer(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            self._check_options(group)
             if any(param.is_complex() for param in group["params"]):
                 raise ValueError(f"{type(self).__name__} does not support complex parameters.")
             get_regularizer(group["regularizer"], *(param.shape for param in group["params"]))
+            self._check_options(group)
         except ValueError:
             self.param_groups.pop()
             raise

@@ -6,16 +6,40 @@ Paper: A Bregman Learning Framework for Sparse Neural Networks (Bungert, Roith, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from snnbreg.optim.base import RegularizedOptimizer
+from snnbreg.optim.ranking import keep_largest
 from snnbreg.optim.regularizers import get_regularizer, jointly
 
 
-class ProxSGD(RegularizedOptimizer):
+class ProximalOptimizer(RegularizedOptimizer):
+    """Base of optimizers that take a step of their own, then the proximal map of lam J."""
+
+    @torch.no_grad()
+    def prune_to(self, count: int, groups: Sequence[int]) -> None:
+        """Set all but the largest weights of some groups to zero, and forget their moments.
+
+        Args:
+            count: how many are kept, exactly; zeros among them where there are no others.
+            groups: indices of parameter groups, whose weights are ranked together.
+        """
+        params = [param for index in groups for param in self.param_groups[index]["params"]]
+        kept = keep_largest(torch.cat([param.flatten().abs() for param in params]), count)
+        for param, part in zip(params, kept.split([p.numel() for p in params]), strict=True):
+            mask = part.view(param.shape)
+            entries = [param, *self.state.get(param, {}).values()]
+            for entry in entries:
+                if isinstance(entry, Tensor) and entry.shape == param.shape:
+                    entry.mul_(mask)
+
+
+class ProxSGD(ProximalOptimizer):
     r"""A gradient step, then the proximal map of the regulariser.
 
     With learning rate :math:`\tau` (lr), gradient :math:`g` and regulariser :math:`\lambda J`:

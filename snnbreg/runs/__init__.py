@@ -8,7 +8,7 @@ from snnbreg.runs.folder import (
     uninterrupted,
     write_atomically,
 )
-from snnbreg.runs.run import Run, chosen_key, read_run, read_runs
+from snnbreg.runs.run import Run, chosen_key, flat, read_run, read_runs
 
 __all__ = [
     "Array",
@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "chosen_key",
+    "flat",
     "load_checkpoint",
     "load_network",
     "read_run",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,7 +56,19 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The config with dotted names: ``{"optim.lam": 0.1, ...}``."""
-        return dict(_flat(self.config))
+        return flat(self.config)
+
+    def without(self: AnyRun, names: Collection[str]) -> AnyRun:
+        """The run without some settings, given by dotted names; others keep their values."""
+
+        def pruned(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+            return {
+                key: pruned(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+                for key, value in config.items()
+                if f"{prefix}{key}" not in names
+            }
+
+        return replace(self, config=pruned(self.config))
 
     @property
     def seed(self) -> int:
@@ -192,9 +204,17 @@ def read_runs(folder: str | os.PathLike[str], problems: list[str] | None = None)
     return runs
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config with dotted names.
+
+    Example:
+        >>> flat({"seed": 0, "optim": {"lam": 0.1}})
+        {'seed': 0, 'optim.lam': 0.1}
+    """
+    pairs: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            pairs |= flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            pairs[f"{prefix}{key}"] = value
+    return pairs

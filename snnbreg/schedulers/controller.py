@@ -13,6 +13,8 @@ from snnbreg.schedulers.schedule import Scheduler
 KEEPS = ("dual", "weights")
 HALVINGS = 40
 """Of the interval in which lambda is sought: enough for the last single weight."""
+SPARE = 1.05
+"""Proximal methods are steered to a little more than is wanted, since one can take but not give."""
 
 
 class DensityController(Scheduler):
@@ -30,9 +32,17 @@ class DensityController(Scheduler):
       from zero. This holds back a growing network; it cannot make a dense one sparse, since
       non-zero weights do not feel lambda.
 
+    From cool-down on the target itself is wanted: after every epoch, the last one too, lambda
+    becomes the value at which v stands for exactly that density. The learning rate being small
+    then, so are these changes. A group regulariser meets it to one group.
+
+    ProxSGD and ProxAdam hold no v; to them lambda is a price, by which the density is found only
+    after a while. The second way applies, with the density wanted at the time and 5 % to spare,
+    and from cool-down on the smallest weights beyond the target are set to zero after every epoch.
+
     Args:
-        optimizer: a Bregman optimizer; its groups with a regulariser share one density and keep
-            the proportions of their lambdas.
+        optimizer: a Bregman or proximal optimizer; its groups with a regulariser share one
+            density and keep the proportions of their lambdas.
         epochs: number of epochs of the run.
         steps_per_epoch: batches per epoch.
         density: the target, non-zero weights / weights of these groups, in (0, 1].
@@ -41,9 +51,10 @@ class DensityController(Scheduler):
         gain: of ``keep="weights"``: exponent of the discrepancy, > 0.
         step: of ``keep="weights"``: largest factor per epoch, > 1.
         warm_up: share of the run before the first change.
-        cool_down: share of the run from which lambda stays.
+        cool_down: share of the run from which the target itself is wanted.
         lowest: least lambda, > 0; a group at 0 starts there.
         highest: largest lambda.
+        exact: False leaves lambda alone from cool-down on, so that the density drifts.
 
     Raises:
         ValueError: a value out of range, or nothing is regularised.
@@ -66,6 +77,7 @@ class DensityController(Scheduler):
         cool_down: float = 0.9,
         lowest: float = 1e-3,
         highest: float = 100.0,
+        exact: bool = True,
     ) -> None:
         super().__init__([], "epoch", epochs, steps_per_epoch)
         for option, value, fine in (
@@ -85,34 +97,44 @@ class DensityController(Scheduler):
             for index, group in enumerate(optimizer.param_groups)
             if group.get("regularizer", "none") != "none"
         ]
-        if not self.groups or not hasattr(optimizer, "nonzero_at"):
+        self.proximal = hasattr(optimizer, "prune_to")
+        if not self.groups or not (self.proximal or hasattr(optimizer, "nonzero_at")):
             raise ValueError(
                 "The density controller needs a Bregman optimizer with a regulariser, such as "
-                "AdaBreg with l1."
+                "AdaBreg with l1, or a proximal one."
             )
         self.optimizer: Any = optimizer
         self.target, self.keep, self.gain, self.step = density, keep, gain, step
         self.lowest, self.highest = lowest, highest
         self.first = max(1, math.ceil(warm_up * epochs))
         self.end = math.ceil(cool_down * epochs)
-        self.pace = pace
+        self.pace, self.exact = pace, exact
         self.epoch, self.start = 0, density
 
     def step_epoch(self, metric: float | None = None) -> None:
-        """Measure the density and, between warm-up and cool-down, change lambda."""
+        """Measure the density and, from warm-up on, change lambda."""
         self.epoch += 1
-        if not self.first <= self.epoch < self.end:
+        late = self.epoch >= self.end
+        if self.epoch < self.first or (late and not self.exact) or self._over():
             return
         if self.epoch == self.first:
             self.start = self.density()
         lams = [max(lam, self.lowest) for lam in self._lams()]
-        if self.keep == "dual":
-            factor = self._factor_for(self.wanted(), lams)
+        wanted = self.target if late else self.wanted()
+        if self.proximal:
+            factor = self._discrepancy(self.density(), SPARE * wanted)
+        elif late or self.keep == "dual":
+            factor = self._factor_for(wanted, lams)
         else:
-            factor = self._discrepancy(self.density())
+            factor = self._discrepancy(self.density(), self.target)
         for index, lam in zip(self.groups, lams, strict=True):
             value = min(max(lam * factor, self.lowest), self.highest)
-            self.optimizer.set_lam(value, index, keep=self.keep)
+            if self.proximal:
+                self.optimizer.param_groups[index]["lam"] = value
+            else:
+                self.optimizer.set_lam(value, index, keep="dual" if late else self.keep)
+        if self.proximal and late:
+            self.optimizer.prune_to(round(self.target * self._size()), self.groups)
 
     def wanted(self) -> float:
         """The density of this epoch on the way to the target, for ``keep="dual"``."""
@@ -123,12 +145,12 @@ class DensityController(Scheduler):
     @torch.no_grad()
     def density(self) -> float:
         """Non-zero weights / weights of the groups with a regulariser."""
-        weights = [w for index in self.groups for w in self.optimizer.param_groups[index]["params"]]
-        return sum(int(torch.count_nonzero(w)) for w in weights) / sum(w.numel() for w in weights)
+        return sum(int(torch.count_nonzero(w)) for w in self._weights()) / self._size()
 
     def state_dict(self) -> dict[str, Any]:
         """The count, the density at the start and the lambdas: plain numbers."""
-        return {"epoch": self.epoch, "start": self.start, "lams": self._lams()}
+        state = {"epoch": self.epoch, "start": self.start, "lams": self._lams()}
+        return {**state, "exact": self.exact}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state, and write its lambdas into the groups.
@@ -141,20 +163,31 @@ class DensityController(Scheduler):
                 "The scheduler's state belongs to another scheduler. Use its settings."
             )
         self.epoch, self.start = state["epoch"], state["start"]
+        self.exact = state.get("exact", False)  # an older run goes on as it began
         for index, lam in zip(self.groups, state["lams"], strict=True):
             self.optimizer.param_groups[index]["lam"] = lam
 
     def _lams(self) -> list[float]:
         return [float(self.optimizer.param_groups[index]["lam"]) for index in self.groups]
 
-    def _discrepancy(self, density: float) -> float:
-        ratio = (density / self.target) ** self.gain
+    def _weights(self) -> list[torch.Tensor]:
+        return [w for index in self.groups for w in self.optimizer.param_groups[index]["params"]]
+
+    def _size(self) -> int:
+        return sum(weight.numel() for weight in self._weights())
+
+    def _over(self) -> bool:
+        """Whether the regulariser is gone, as in debiasing: lambda no longer matters."""
+        groups = self.optimizer.param_groups
+        return any(groups[index]["regularizer"] == "none" for index in self.groups)
+
+    def _discrepancy(self, density: float, wanted: float) -> float:
+        ratio = (density / wanted) ** self.gain
         return min(max(ratio, 1 / self.step), self.step)
 
     def _factor_for(self, density: float, lams: list[float]) -> float:
         """The factor of all lambdas at which the dual variables stand for a density: bisection."""
-        groups = [self.optimizer.param_groups[index]["params"] for index in self.groups]
-        wanted = density * sum(weight.numel() for group in groups for weight in group)
+        wanted = round(density * self._size())
         low, high = math.log(self.lowest / max(lams)), math.log(self.highest / min(lams))
         for _ in range(HALVINGS):
             middle = (low + high) / 2

@@ -47,6 +47,7 @@ class PlateauScheduler(Scheduler):
             threshold=threshold,
             eps=0.0,
         )
+        self.initial = self.state_dict()
 
     def step_epoch(self, metric: float | None = None) -> None:
         """Tell that an epoch has ended.
@@ -60,6 +61,16 @@ class PlateauScheduler(Scheduler):
         if metric is None:
             raise ValueError("The plateau scheduler needs a metric at the end of every epoch.")
         self.rule.step(metric)
+
+    def rewind(self, epoch: int) -> None:
+        """Go back to the start.
+
+        Raises:
+            ValueError: another epoch is asked for: what it was then is not known.
+        """
+        if epoch != 0:
+            raise ValueError("A plateau schedule can be rewound to its start alone. Use another.")
+        self.load_state_dict(self.initial)
 
     def state_dict(self) -> dict[str, Any]:
         """What the rule remembers, and the learning rates."""

@@ -59,7 +59,11 @@ class Schedule:
 
     def advance(self) -> None:
         """Go to the next step."""
-        self.t += 1
+        self.go(self.t + 1)
+
+    def go(self, t: int) -> None:
+        """Go to a step."""
+        self.t = t
         self._write()
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,6 +125,11 @@ class Scheduler:
         if self.per == "epoch":
             for schedule in self.schedules:
                 schedule.advance()
+
+    def rewind(self, epoch: int) -> None:
+        """Go to the start of an epoch, counted from 0."""
+        for schedule in self.schedules:
+            schedule.go(epoch * self.steps_per_epoch if self.per == "step" else epoch)
 
     def lr_sums(self, optimizer: Optimizer) -> list[float]:
         """The sum of the learning rate over all steps of the run, one per parameter group."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from torch.optim import Optimizer
 
@@ -10,20 +11,34 @@ from snnbreg.training.network import Delayed
 
 
 class Hook:
-    """Told when an epoch starts, a step is done and an epoch ends; by default does nothing.
+    """Told when an epoch starts, a gradient is there, a step is done and an epoch ends.
 
-    A hook that changes parameters tells optimizers that hold a dual variable of them
-    (:func:`resync_delays`).
+    By default it does nothing and has no state. A hook that changes parameters tells optimizers
+    that hold a dual variable of them (:func:`resync_delays`).
     """
 
     def before_epoch(self, epoch: int) -> None:
         """An epoch, counted from 0, begins."""
+
+    def after_backward(self) -> None:
+        """The gradient is complete; it is not yet clipped, and no optimizer has seen it."""
 
     def after_step(self) -> None:
         """The optimizers have made a step."""
 
     def after_epoch(self, epoch: int) -> None:
         """The last step of an epoch is done; its evaluation comes next."""
+
+    def columns(self) -> dict[str, float]:
+        """What it has to tell when an epoch is done: columns of the epoch's row."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the rest of the run depends on: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
 
 
 class AnnealedSigma(Hook):

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from snnbreg.training.hooks import Hook
 from snnbreg.training.network import Delayed, weights_of
 from snnbreg.training.penalties import Penalties, Penalty
+from snnbreg.training.processes import Processes
 from snnbreg.training.tasks import Task
 
 CHECK_EVERY = {"cpu": 1}  # batches between looks at the loss: each look waits for the device
@@ -106,6 +107,7 @@ class GradientSteps:
         self.optimizers, self.schedulers = dict(optimizers), list(schedulers)
         self.hooks, self.grad_clip = list(hooks), grad_clip
         self.penalties = Penalties(network, penalties)
+        self.processes = Processes()
         self._parameters = [p for p in network.parameters() if p.requires_grad]
 
     def epoch(
@@ -126,24 +128,26 @@ class GradientSteps:
         self.network.train()
         with self.penalties.watching():
             for batch, (frames, labels) in enumerate(batches, 1):
-                score = self.task.score(self.network(frames), labels)
-                norm = self._step(score.loss, number, look=batch % check_every == 0)
+                score, share = self.processes.score(self.task, self.network, frames, labels)
+                norm = self._step(score.loss, share, number, look=batch % check_every == 0)
                 loss_sum = loss_sum + score.loss.detach().double() * score.count
                 total, norm_sum = total + score.total, norm_sum + norm
                 count += score.count
                 done()
-        if count == 0:
+        loss, measure, counted = self.processes.sums(loss_sum, total, count)
+        if counted == 0:
             raise ValueError("There is nothing to train on: the training split holds no labels")
-        check_finite(number, float(loss_sum), float(norm_sum))
+        check_finite(number, loss, float(norm_sum))
         for hook in self.hooks:
             hook.after_epoch(number)
         for scheduler in self.schedulers:
-            scheduler.step_epoch(float(loss_sum) / count)
+            scheduler.step_epoch(loss / counted)
         return {
-            "train_loss": float(loss_sum) / count,
-            f"train_{self.task.measure}": float(total) / count,
+            "train_loss": loss / counted,
+            f"train_{self.task.measure}": measure / counted,
             "grad_norm": float(norm_sum) / batch,
             **settings,
+            **{column: v for hook in self.hooks for column, v in hook.columns().items()},
         }
 
     def settings(self) -> dict[str, float]:
@@ -154,11 +158,15 @@ class GradientSteps:
         sigma = {"sigma": float(self.network.sigma)} if isinstance(self.network, Delayed) else {}
         return {"lr": float(group["lr"]), "lam": float(group.get("lam", 0.0)), **sigma}
 
-    def _step(self, loss: Tensor, epoch: int, look: bool) -> Tensor:
+    def _step(self, loss: Tensor, share: float, epoch: int, look: bool) -> Tensor:
         """One step of all optimizers; returns the norm of the gradient before it was clipped."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-        self.penalties.added_to(loss).backward()
+        loss = self.penalties.added_to(loss)
+        (loss if share == 1 else share * loss).backward()
+        self.processes.add(*(p.grad for p in self._parameters if p.grad is not None))
+        for hook in self.hooks:
+            hook.after_backward()
         norm = self._clip()
         if look:  # before the step, so that no parameter becomes NaN
             check_finite(epoch, float(loss.detach()), float(norm))
@@ -179,10 +187,11 @@ class GradientSteps:
         return norm.double()
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the optimizers by name, and of the schedulers in order."""
+        """The states of the optimizers by name, and of schedulers and hooks in order."""
         return {
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "hooks": [hook.state_dict() for hook in self.hooks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str) -> None:
@@ -196,6 +205,9 @@ class GradientSteps:
             raise ValueError(f"{source} was made with another number of schedules")
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
+        # A checkpoint from before hooks had a state has none, and its hooks needed none.
+        for hook, saved in zip(self.hooks, state.get("hooks", ()), strict=False):
+            hook.load_state_dict(saved)
 
 
 def check_finite(epoch: int, loss: float, gradient: float = 0.0) -> None:

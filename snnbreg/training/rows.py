@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import Loader, evaluate
-from snnbreg.training.network import delays_of, weights_of
+from snnbreg.training.network import Spiking, delays_of, weights_of
+from snnbreg.training.supports import counts
 from snnbreg.training.tasks import Task
 
 
@@ -28,14 +28,10 @@ def validation_row(network: nn.Module, loader: Loader, task: Task) -> dict[str, 
     deployed = published
     if delays_of(network):
         deployed, _ = _measured(network, loader, task, "deployed")
-    weights = weights_of(network)
-    nonzero = {w.name: int(torch.count_nonzero(w.weight.detach())) for w in weights}
     return {
         **published,
         **{f"deployed_{name}": value for name, value in deployed.items()},
-        "nonzero": sum(nonzero.values()),
-        "density": sum(nonzero.values()) / sum(w.weight.numel() for w in weights),
-        **{f"nonzero/{name}": count for name, count in nonzero.items()},
+        **counts(weights_of(network)),
         **{f"firing_rate/{name}": rate for name, rate in rates.items()},
     }
 
@@ -44,10 +40,9 @@ def _measured(
     network: nn.Module, loader: Loader, task: Task, evaluation: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The figures of one evaluation, and the firing rate of each hidden layer."""
-    activity = Activity()
+    activity = Activity() if isinstance(network, Spiking) else None  # counting takes its time
     figures = evaluate(network, loader, task, evaluation, activity)
-    return {
-        "val_loss": figures["loss"],
-        f"val_{task.measure}": figures[task.measure],
-        **activity.summary(network),
-    }, activity.rates()
+    row = {"val_loss": figures["loss"], f"val_{task.measure}": figures[task.measure]}
+    if activity is None:
+        return row, {}
+    return {**row, **activity.summary(network)}, activity.rates()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snnbreg.runs import chosen_key, load_checkpoint, load_network
 from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
+from snnbreg.training.network import delays_of
 from snnbreg.training.trainer import Trainer
 
 
@@ -68,12 +69,14 @@ def _answers(
     trainer: Trainer, split: str, loader: Loader
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray[Any, Any]]]:
     """Figures and predictions of both evaluations; the numbers as small as they can be."""
-    figures, arrays = {}, {}
+    figures: dict[str, dict[str, float]] = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    answers: list[tuple[Tensor, Tensor]] = []
     for evaluation in EVALUATIONS:
-        answers: list[tuple[Tensor, Tensor]] = []
-        figures[evaluation] = evaluate(
-            trainer.network, loader, trainer.task, evaluation, answers=answers
-        )
+        if not figures or delays_of(trainer.network):  # without delays both are the same
+            answers = []
+            score = evaluate(trainer.network, loader, trainer.task, evaluation, answers=answers)
+        figures[evaluation] = score
         if not answers:
             continue
         labels, predicted = (torch.cat(part).cpu().numpy() for part in zip(*answers, strict=True))

@@ -53,7 +53,7 @@ class Task(ABC):
 
         Args:
             outputs: of the network, (T, B, K).
-            labels: as the data set gives them.
+            labels: as the data set gives them, samples first.
         """
 
 
@@ -87,14 +87,14 @@ class Classification(Task):
 
 
 class StepClassification(Task):
-    """One class per time step; labels (T, B) int64, ``UNLABELLED`` where a step has none.
+    """One class per time step; labels (B, T) int64, ``UNLABELLED`` where a step has none.
 
     Loss and accuracy are means over the labelled steps of all samples, so that a long sample
     weighs more than a short one.
 
     Example:
         >>> import torch
-        >>> labels = torch.tensor([[0], [UNLABELLED], [1]])
+        >>> labels = torch.tensor([[0, UNLABELLED, 1]])
         >>> score = StepClassification().score(torch.zeros(3, 1, 4), labels)
         >>> round(score.loss.item(), 4), score.total.item(), score.count
         (1.3863, 1, 2)
@@ -102,10 +102,12 @@ class StepClassification(Task):
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
         """Cross-entropy of the outputs at the labelled steps."""
+        outputs = outputs.transpose(0, 1)
         if labels.shape != outputs.shape[:2]:
             raise ValueError(
-                f"The labels are {tuple(labels.shape)} and the outputs {tuple(outputs.shape)}: a "
-                "task of one class per time step needs labels (T, B) and outputs (T, B, K)"
+                f"The labels are {tuple(labels.shape)} and the outputs, samples first, "
+                f"{tuple(outputs.shape)}: a task of one class per time step needs labels (B, T) "
+                "for outputs of (T, B, K)"
             )
         labelled = labels != UNLABELLED
         count = int(labelled.sum())
@@ -114,7 +116,39 @@ class StepClassification(Task):
         )
         predicted = outputs.detach().argmax(-1)
         right = ((predicted == labels) & labelled).sum()
-        return Score(loss / max(count, 1), right, count, labels.T, predicted.T)
+        return Score(loss / max(count, 1), right, count, labels, predicted)
+
+
+class LastStep(Task):
+    """One class per sample; labels (B,) int64. The largest output of the last step is predicted.
+
+    Args:
+        squared: the loss is the squared distance of the last outputs to the one-hot label, which
+            ADMM minimises, instead of cross-entropy.
+
+    Source: Perin et al. 2025 (arXiv 2505.05527).
+
+    Example:
+        >>> import torch
+        >>> outputs = torch.tensor([[[9.0, 0.0]], [[0.0, 0.5]]])  # two steps, one sample
+        >>> score = LastStep(squared=True).score(outputs, torch.tensor([1]))
+        >>> score.loss.item(), score.total.item(), score.count
+        (0.25, 1, 1)
+    """
+
+    def __init__(self, squared: bool = False) -> None:
+        self.squared = squared
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """The loss at the last step."""
+        last = outputs[-1]
+        if self.squared:
+            wanted = F.one_hot(labels, last.shape[-1]).to(last.dtype)
+            loss = (last - wanted).square().sum(-1).mean()
+        else:
+            loss = F.cross_entropy(last, labels)
+        predicted = last.detach().argmax(-1)
+        return Score(loss, (predicted == labels).sum(), len(labels), labels, predicted)
 
 
 class Reconstruction(Task):
@@ -142,6 +176,8 @@ TASKS: dict[str, Task] = {
     "sum_cross_entropy": Classification(),
     "softmax_sum_cross_entropy": Classification(softmax=True),
     "step_cross_entropy": StepClassification(),
+    "last_cross_entropy": LastStep(),
+    "last_squared_error": LastStep(squared=True),
     "mean_squared_error": Reconstruction(),
 }
 """The tasks by the name of their loss, as ``model.objective`` has it."""

@@ -17,7 +17,10 @@ from snnbreg.training.columns import ordered
 from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
+from snnbreg.training.network import weights_of
+from snnbreg.training.processes import Processes
 from snnbreg.training.rows import validation_row
+from snnbreg.training.supports import Supports
 from snnbreg.training.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class Trainer:
             validation samples stay unseen.
         loggers: told of every epoch.
         progress: show a bar when standard error is a terminal.
+        sizes: what the network was built for; kept in checkpoints, for those who read them.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Trainer:
         select: str = "published",
         loggers: Sequence[Logger] = (),
         progress: bool = True,
+        sizes: Sequence[Any] = (),
     ) -> None:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
@@ -90,7 +95,10 @@ class Trainer:
         self.run, self.config = run, dict(config)
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
+        self.sizes = tuple(sizes)
+        self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
+        self.processes = Processes()
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -101,11 +109,8 @@ class Trainer:
             ``completed``, ``diverged`` (the loss became NaN or infinite; the last good checkpoint
             is kept) or ``interrupted`` (Ctrl-C or a termination signal).
         """
-        self.run.write_metrics(self.history)
-        if not self.history:
-            self.run.save(self.run.initial, self.state_dict())
-        elif self.best is self.history[-1]:  # by another ``select`` it may not have been
-            self.run.save(self.run.best, self.state_dict())
+        if self.processes.writes:
+            self._prepare_folder()
         batches = len(self.train)
         bar = tqdm(
             total=self.epochs * batches,
@@ -132,6 +137,13 @@ class Trainer:
             return "interrupted"
         return "completed"
 
+    def _prepare_folder(self) -> None:
+        self.run.write_metrics(self.history)
+        if not self.history:
+            self.run.save(self.run.initial, self.state_dict())
+        elif self.best is self.history[-1]:  # by another ``select`` it may not have been
+            self.run.save(self.run.best, self.state_dict())
+
     def _epoch(self, epoch: int, bar: tqdm[Any]) -> None:
         start = time.perf_counter()
         torch.manual_seed((self.seed << 20) + epoch + 1)
@@ -141,11 +153,13 @@ class Trainer:
             "epoch": epoch + 1,
             **self.method.epoch(epoch, self.train.epoch(epoch), bar.update),
             **validation_row(self.network, self.valid, self.task),
+            **self.supports.row(),
         }
         check_finite(epoch, row["val_loss"])
         row["seconds"] = round(time.perf_counter() - start, 3)
         self._record(ordered(row, self.task.measure))
-        self._report(self.history[-1], bar)
+        if self.processes.writes:
+            self._report(self.history[-1], bar)
 
     # -- recording ---------------------------------------------------------------------------
 
@@ -158,6 +172,8 @@ class Trainer:
         """Add a row, and write metrics and checkpoints: all of it, or nothing yet."""
         with uninterrupted():
             self.history.append(row)
+            if not self.processes.writes:
+                return
             self.run.write_metrics(self.history)
             state = self.state_dict()
             if self.best is self.history[-1]:
@@ -198,7 +214,9 @@ class Trainer:
             "epoch": len(self.history),
             "network": self.network.state_dict(),
             "history": self.history,
+            "ever_alive": self.supports.state_dict(),
             "config": self.config,
+            "sizes": self.sizes,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str = "the checkpoint") -> None:
@@ -209,4 +227,5 @@ class Trainer:
         """
         load_network(self.network, state["network"], source)
         self.method.load_state_dict(state, source)
+        self.supports.load_state_dict(state.get("ever_alive", {}))
         self.history = [dict(row) for row in state["history"]]

@@ -23,6 +23,7 @@ from snnbreg.analysis import (
     report,
     report_tables,
 )
+from snnbreg.analysis.studies import is_dense
 from snnbreg.cli import parse
 from snnbreg.commands import report as command
 
@@ -60,7 +61,7 @@ def test_report_is_one_whole_file(study: list[Run], tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     images = [a for tag, a in page.tags if tag == "img"]
-    assert len(images) == len(FIGURES)
+    assert len(images) == len(FIGURES) - 1  # there is no second method
     for attributes in images:
         assert attributes["alt"]
         kind, _, data = str(attributes["src"]).partition(",")
@@ -154,6 +155,21 @@ def test_slim_folders_give_the_whole_paired_table(
     ]  # fmt: skip
 
 
+def test_runs_of_two_versions_are_told_apart_unless_a_key_is_ignored(
+    study: list[Run], tmp_path: Path
+) -> None:
+    """One of the sparse runs has a key that did not exist when the others ran."""
+    runs = Path(shutil.copytree(study[0].path.parent, tmp_path / "copies"))
+    whole = paired_table(study, "spoken_digits")
+    newer = next(run for run in study if not is_dense(run))
+    with (runs / newer.path.name / "config.yaml").open("a") as file:
+        file.write("newkey: 3\n")
+    assert report_tables(runs, ["paired"]) != [whole]
+    assert report_tables(runs, ["paired"], ignore=["newkey"]) == [whole]
+    with pytest.raises(ValueError, match=r"No run below .* has the setting another"):
+        report_tables(runs, ["paired"], ignore=["another"])
+
+
 def test_tables_that_cannot_be_made(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +199,7 @@ def test_a_real_run(small: Any, train: Any, tmp_path: Path) -> None:
     names = ["figure1", "figure4", *list(FIGURES)[6:]]
     page = Page(report(tmp_path / "study", names=names).read_text(encoding="utf-8"))
     shown = {a["id"] for tag, a in page.tags if tag == "figure"}
-    assert set(names) - shown == {"figure4", "confusion"}  # one run, with a schedule
+    # one run, with a schedule
+    assert set(names) - shown == {"figure4", "accuracy_by_method", "confusion"}
     matrix = confusion_matrix(Group({}, (read_run(folder),)))
     assert matrix.trace() / matrix.sum() == summary["deployed_test_acc"]

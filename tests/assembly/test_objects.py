@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snnbreg import assembly
-from snnbreg.assembly.objects import build_schedulers
+from snnbreg.assembly.methods import build_schedulers
 
 Small = Callable[..., dict[str, Any]]
 

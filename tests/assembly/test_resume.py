@@ -172,6 +172,24 @@ def test_a_run_killed_between_its_checkpoints_continues_from_the_later_one(
     assert run.metrics.read_text().splitlines() == metrics.splitlines()[:3]
 
 
+def test_a_damaged_best_checkpoint_is_passed_over_where_it_is_not_needed(
+    start: Any, finished: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(finished)
+    state = load_checkpoint(run.last)
+    for row, score in zip(state["history"], (0.9, 0.1, 0.2), strict=True):
+        row["val_acc"] = score
+    run.save(run.last, state)
+    run.best.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"epoch 1, which .* did not keep: it has .* epoch 3"):
+        start(finished, "trainer.resume=true")
+    _, checkpoint = start(finished, "trainer.resume=true", "trainer.select=last")
+    assert checkpoint["epoch"] == 3
+    copied = f"trainer.resume={run.last}"
+    start(tmp_path / "copy", copied, "trainer.select=last")
+    assert load_checkpoint(tmp_path / "copy" / "checkpoints" / "best.pt")["epoch"] == 3
+
+
 def test_a_foreign_config_is_plain_text(
     start: Any, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

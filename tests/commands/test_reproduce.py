@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from snnbreg.commands.reproduce import EXPERIMENTS, study
 from tests_support import SMALL_DIGITS
 
 SMALL = [option for option in SMALL_DIGITS if "epochs" not in option]
@@ -68,3 +70,14 @@ def test_the_plan_is_the_papers(tmp_path: Path) -> None:
             assert lams == {0, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10}
     assert all(line.startswith("   0/30") for line in planned.stdout.splitlines())
     assert not list(tmp_path.iterdir())
+
+
+def test_the_experiments_of_the_first_paper_are_planned_with_every_seed(tmp_path: Path) -> None:
+    common = dict(dataset="", root=None, epochs=7, overrides=[], lambdas=[1.0], any_code=False)
+    for target, experiments in EXPERIMENTS.items():
+        runs = study(Namespace(target=target, seeds=[0, 3], runs=tmp_path, **common))
+        folders = [run.folder.name for run in runs]
+        assert len(set(folders)) == len(folders) == 2 * len(experiments)
+        assert {run.epochs for run in runs} == {7}
+    with pytest.raises(ValueError, match=r"figure9 is no target; choose from figure1.*bregman_"):
+        study(Namespace(target="figure9", seeds=[0], runs=tmp_path, **common))

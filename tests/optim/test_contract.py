@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
+from snnbreg.optim import AdaBreg, LinBreg, ProxAdam, ProxSGD
 
 OPTIMIZERS = {
     "torch_adam": lambda params: torch.optim.Adam(params, lr=1e-2),  # the contract itself
@@ -17,6 +17,8 @@ OPTIMIZERS = {
     "linbreg": lambda params: LinBreg(params, lr=0.2, lam=0.05),
     "linbreg_momentum": lambda params: LinBreg(params, lr=0.2, lam=0.05, momentum=0.9),
     "proxsgd": lambda params: ProxSGD(params, lr=0.2, lam=1e-3),
+    "proxadam": lambda params: ProxAdam(params, lr=1e-2, lam=1e-3),
+    "proxadam_plain": lambda params: ProxAdam(params, lr=1e-2, lam=0.05, form="plain"),
 }
 EVERY = pytest.mark.parametrize("name", OPTIMIZERS)
 OURS = pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "torch_adam"])
@@ -218,6 +220,8 @@ def test_without_settings_they_are_those_of_the_papers():
     moments = {"betas": (0.9, 0.999), "eps": 1e-8}
     assert AdaBreg(params).defaults == {"lr": 1e-3, "lam": 1.0, **moments, **bregman}
     assert LinBreg(params).defaults == {"lr": 0.1, "lam": 0.1, "momentum": 0.0, **bregman}
+    proxadam = {"lr": 1e-3, "lam": 1e-4, **moments, "regularizer": "l1", "form": "proxgen"}
+    assert ProxAdam(params).defaults == proxadam
     assert ProxSGD(params).defaults == {"lr": 0.1, "lam": 1e-4, "regularizer": "l1"}
 
 
@@ -288,6 +292,12 @@ def test_bad_options_are_named(name, option, value):
         (lambda p: AdaBreg(p, eps=-1e-8), r"eps: -1e-08. It must be a number >= 0 and finite\.$"),
         (lambda p: LinBreg(p, momentum=1.0), "momentum"),
         (lambda p: LinBreg(p, delta=-1.0), "delta"),
+        (lambda p: ProxAdam(p, betas=(1.0, 0.9)), r"betas\[0\]"),
+        (lambda p: ProxAdam(p, betas=(0.9, 1.0)), r"betas\[1\]"),
+        (lambda p: ProxAdam(p, betas=(0.9,)), "betas"),
+        (lambda p: ProxAdam(p, eps=-1.0), "eps"),
+        (lambda p: ProxAdam(p, form="none"), "form: 'none'. Valid forms are proxgen, plain"),
+        (lambda p: ProxAdam(p, regularizer="group_rows"), "form: 'proxgen' has no closed form"),
     ],
 )
 def test_bad_values_of_own_options_are_named(build, option):

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from snnbreg.optim import AdaBreg, LinBreg, ProxSGD
 from snnbreg.schedulers import Schedule, Scheduler, make_scheduler
@@ -136,6 +137,23 @@ def test_plateau_halves_after_six_epochs_without_one_percent():
     assert lrs(optimizer) == [0.005, 0.025]
     with pytest.raises(ValueError, match="needs a metric"):
         scheduler.step_epoch()
+
+
+def test_plateau_is_torchs_on_the_sum_of_the_losses():
+    """The published code feeds the sum over batches; a relative threshold knows no difference."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(60, generator=generator)
+    means = [1.0 / (1 + epoch) + 0.3 * noise[epoch].item() for epoch in range(60)]
+    ours, theirs = (torch.optim.SGD(parameters(1), lr=0.1) for _ in range(2))
+    scheduler = make_scheduler("plateau", ours, 60, 445)
+    reference = ReduceLROnPlateau(theirs, factor=0.5, patience=5, threshold=0.01)
+    rates = []
+    for mean in means:
+        scheduler.step_epoch(mean)
+        reference.step(445 * mean)
+        rates.append(ours.param_groups[0]["lr"])
+        assert rates[-1] == theirs.param_groups[0]["lr"]
+    assert len(set(rates)) > 3
 
 
 def test_plateau_leaves_the_learning_rate_while_the_loss_falls():

@@ -90,3 +90,20 @@ def test_hooks_are_gone_afterwards_and_after_an_error(frames: Tensor) -> None:
         raise RuntimeError
     network(frames)
     assert activity.counts == {}
+
+
+def test_one_sample_that_wakes_nobody() -> None:
+    network, activity = Doubling(), Activity()
+    frames = torch.zeros(3, 1, 3)
+    frames[1, 0, 2] = 1.0
+    with activity.of(network):
+        network(frames)
+    assert activity.summary(network) == {"firing_rate": 0.0, "silent": 2, "synops": 2.0}
+
+
+def test_nothing_was_counted_yet() -> None:
+    """A network whose hidden layers did not run has no firing rate, and no error."""
+    network = Doubling()
+    network.synapses = list  # type: ignore[assignment]
+    expected = {"firing_rate": 0.0, "silent": 0, "synops": 0.0}
+    assert Activity().summary(network) == expected

@@ -33,11 +33,24 @@ def test_rates_inside_the_bounds_cost_nothing() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"weight": -1}, {"weight": 1, "low": 0.5, "high": 0.2},
-                                     {"weight": 1, "high": 2.0}])  # fmt: skip
-def test_bad_options_are_named(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"Invalid (weight|low|high) of a penalty"):
-        rate_bounds(**options)
+@pytest.mark.parametrize(
+    ("make", "options", "named"),
+    [
+        (spike_count, {"weight": -1}, "weight of a penalty: -1"),
+        (rate_bounds, {"weight": -1}, "weight of a penalty: -1"),
+        (rate_bounds, {"weight": 1, "low": -0.1}, "low of a penalty: -0.1"),
+        (rate_bounds, {"weight": 1, "low": 0.5, "high": 0.2}, "low of a penalty: 0.5"),
+        (rate_bounds, {"weight": 1, "high": 2.0}, "high of a penalty: 2.0"),
+    ],
+)
+def test_bad_options_are_named(make: Any, options: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^Invalid {named}$"):
+        make(**options)
+
+
+def test_bounds_may_be_one_rate_and_a_weight_zero() -> None:
+    assert float(rate_bounds(0.0, low=0.0, high=0.0)(SPIKES)) == 0.0
+    assert float(rate_bounds(0.5, low=1.0, high=1.0)({"b": SPIKES["b"]})) == 0.0
 
 
 def test_the_gradient_is_that_of_loss_and_penalty() -> None:

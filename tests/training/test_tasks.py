@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from snnbreg.datasets import FrameLoader, FrameSet
 from snnbreg.training import TASKS
 from snnbreg.training.tasks import UNLABELLED
 
@@ -35,6 +36,8 @@ def test_one_class_per_sample(name: str) -> None:
     assert score.loss.item() == pytest.approx(expected / 3, abs=1e-12)
     assert score.predicted is not None
     assert score.predicted.tolist() == predicted
+    assert score.labels is not None
+    assert score.labels.tolist() == labels
     right = sum(p == label for p, label in zip(predicted, labels, strict=True))
     assert (score.total.item(), score.count) == (right, 3)
 
@@ -51,26 +54,44 @@ def test_one_class_per_step() -> None:
                 scores = outputs[t, b].tolist()
                 losses.append(cross_entropy(scores, label))
                 right += scores.index(max(scores)) == label
-    score = TASKS["step_cross_entropy"].score(outputs, torch.tensor(labels))
+    score = TASKS["step_cross_entropy"].score(outputs, torch.tensor(labels).T)
     assert score.loss.item() == pytest.approx(sum(losses) / 5, abs=1e-12)
     assert (score.total.item(), score.count) == (right, 5)
     assert score.labels is not None
     assert score.predicted is not None
     assert score.labels.tolist() == [list(column) for column in zip(*labels, strict=True)]
     assert score.predicted.tolist() == outputs.argmax(2).T.tolist()
-    with pytest.raises(ValueError, match=r"needs labels \(T, B\)"):
+    with pytest.raises(ValueError, match=r"needs labels \(B, T\)"):
         TASKS["step_cross_entropy"].score(outputs, torch.zeros(2, dtype=torch.int64))
+
+
+def test_labels_per_step_come_from_a_loader_as_the_task_wants_them() -> None:
+    """Labels of samples 2 and 0, one per step, of which the shorter sample lacks the last."""
+    labels = torch.tensor([[0, 1, 1], [2, 2, 2], [1, 0, UNLABELLED]])
+    frames = FrameSet(torch.zeros(3, 3, 1, dtype=torch.uint8), labels)
+    loader = FrameLoader(frames.subset(torch.tensor([2, 0])), batch_size=2)
+    outputs = torch.nn.functional.one_hot(torch.tensor([[1, 0], [0, 1], [2, 0]]), 3).double()
+    for _, batch in loader.epoch(0):
+        score = TASKS["step_cross_entropy"].score(outputs, batch)
+        assert (score.total.item(), score.count) == (4, 5)  # the last step of sample 0 is wrong
+
+
+def test_a_single_labelled_step_is_the_mean() -> None:
+    outputs = torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]], dtype=torch.float64)
+    score = TASKS["step_cross_entropy"].score(outputs, torch.tensor([[0, UNLABELLED]]))
+    assert score.loss.item() == pytest.approx(cross_entropy([1.0, 3.0], 0), abs=1e-12)
 
 
 def test_a_batch_without_labels_counts_nothing() -> None:
     outputs = torch.zeros(3, 2, 4, requires_grad=True)
-    score = TASKS["step_cross_entropy"].score(outputs, torch.full((3, 2), UNLABELLED))
+    score = TASKS["step_cross_entropy"].score(outputs, torch.full((2, 3), UNLABELLED))
     assert (score.loss.item(), score.total.item(), score.count) == (0.0, 0, 0)
 
 
 def test_reconstruction_is_the_mean_over_time() -> None:
-    outputs = torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]], dtype=torch.float64)  # mean 2, 4
+    outputs = torch.tensor([[[1.0, 2.0], [0.0, 1.0]], [[3.0, 6.0], [0.0, 1.0]]]).double()
     task = TASKS["mean_squared_error"]
-    score = task.score(outputs, torch.tensor([[[1.0], [1.0]]], dtype=torch.float64))
-    assert (score.loss.item(), score.total.item(), score.count) == (5.0, 5.0, 1)  # (1 + 9) / 2
+    score = task.score(outputs, torch.ones(2, 2, 1, dtype=torch.float64))
+    # means 2, 4 and 0, 1 instead of 1, 1: (1 + 9) / 2 and (1 + 0) / 2
+    assert (score.loss.item(), score.total.item(), score.count) == (2.75, 5.5, 2)
     assert (task.measure, task.higher_is_better) == ("mse", False)

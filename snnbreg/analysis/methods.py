@@ -1,0 +1,203 @@
+"""Methods beside each other at equal density: Bregman learning, its rivals, small dense networks.
+
+A method is an optimizer with its sparsifier, trained for a number of epochs. Of its runs that aim
+at the same density (or, dense, have the same neurons) the settings with the best mean validation
+accuracy stand for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snnbreg.analysis import canvas
+from snnbreg.analysis.groups import Group, group_runs
+from snnbreg.analysis.pairs import paired_difference, paired_runs
+from snnbreg.analysis.studies import datasets, is_dense, of_dataset, selection_score
+from snnbreg.analysis.study_tables import optimizer_name
+from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
+from snnbreg.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+SPARSIFIERS = {
+    "gmp": "GMP", "magnitude": "one-shot pruning", "iterative": "iterative pruning", "set": "SET",
+    "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "debias": "debiased",
+}  # fmt: skip
+DENSE = "dense"
+OURS = "AdaBreg"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method at one density.
+
+    Attributes:
+        method: as a paper writes it, with the number of epochs where methods differ in it.
+        goal: what it was told: a density, lambda, or the neurons of a dense network.
+        group: the runs with the settings that were chosen, seeds and folds.
+        tried: how many settings there were to choose from.
+    """
+
+    method: str
+    goal: str
+    group: Group
+    tried: int
+
+    @property
+    def share(self) -> float | None:
+        """The density that was asked for, where one was."""
+        return _asked(self.group.runs[0])
+
+
+def method_name(run: Run) -> str:
+    """The optimizer and its sparsifier.
+
+    A run whose optimizer makes no zeros and has no sparsifier is dense, whatever its size.
+    """
+    sparsifier = run.settings.get("optim.sparsifier.name")
+    if sparsifier is not None:
+        return f"{optimizer_name(run)}, {SPARSIFIERS.get(str(sparsifier), sparsifier)}"
+    return DENSE if is_dense(run) else optimizer_name(run)
+
+
+def _asked(run: Run) -> float | None:
+    for key in ("optim.sparsifier.density", "scheduler.lam.density"):
+        if run.settings.get(key) is not None:
+            return float(run.settings[key])
+    return None
+
+
+def _goal(run: Run) -> str:
+    asked = _asked(run)
+    if asked is not None:
+        return f"{100 * asked:g} %"
+    if is_dense(run):
+        hidden = run.settings.get("model.hidden", [])
+        return "-".join(str(size) for size in hidden) + " neurons"
+    return run.lam_words
+
+
+def points(runs: Sequence[Run], dataset: str) -> list[Point]:
+    """Every method of a data set at every density, by method and then by density.
+
+    Returns:
+        Nothing where there is a single method, or where no run was asked for a density.
+    """
+    ended = of_dataset(runs, dataset)
+    lengths = {run.settings.get("trainer.epochs") for run in ended}
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in ended:
+        name = method_name(run)
+        if len(lengths) > 1:
+            name += f", {run.settings.get('trainer.epochs')} epochs"
+        found.setdefault((name, _goal(run)), []).append(run)
+    chosen = []
+    for (name, goal), members in found.items():
+        groups = group_runs(members)
+        chosen.append(Point(name, goal, max(groups, key=selection_score), len(groups)))
+    order = {name: place for place, name in enumerate(dict.fromkeys(p.method for p in chosen))}
+    if len(order) < 2 or all(point.share is None for point in chosen):
+        return []
+    return sorted(chosen, key=lambda p: (order[p.method], p.group.mean("nonzero")))
+
+
+FIGURES = (
+    ("validation, deployed", "percent", "best_deployed_val_acc"),
+    ("test, deployed", "percent", "deployed_test_acc"),
+    ("density", "percent", "density"),
+    ("non-zero", "count", "nonzero"),
+    ("parameters", "count", "parameters"),
+    ("synops, deployed", "count", "deployed_synops"),
+    ("seconds", "count", "seconds"),
+)
+NOTES = (
+    "Mean ± standard deviation over runs. Of each method and density the settings with the best "
+    "mean validation accuracy; 'tried': from how many. Seconds: training and validation, on "
+    "machines that may differ.",
+    f"Difference to {OURS}: the row's deployed test accuracy less that of {OURS} at the same asked "
+    "density (a small dense network: at the nearest number of non-zero weights), with a 95 % "
+    "interval: runs, paired by seed and fold, and samples are drawn anew (pigeonhole bootstrap).",
+)
+
+
+def methods_table(runs: Sequence[Run], dataset: str) -> Table:
+    """All methods of a data set at all densities; empty where there is nothing to compare."""
+    found = points(runs, dataset)
+    rows: list[list[Cell]] = []
+    for point in found:
+        measures = [Measure.of(point.group, key) for _, _, key in FIGURES]
+        start: list[Cell] = [point.method, point.goal, len(point.group.runs), point.tried]
+        rows.append([*start, *measures, _difference(point, found)])
+    columns = [Column("method"), Column("goal"), Column("runs", "count"), Column("tried", "count"),
+               *(Column(name, unit) for name, unit, _ in FIGURES),
+               Column(f"difference to {OURS}", "points")]  # fmt: skip
+    return Table(
+        f"methods_{dataset}", f"Methods at equal density on {dataset}", columns, rows, list(NOTES)
+    ).without_empty()
+
+
+def _difference(point: Point, found: Sequence[Point]) -> Interval | None:
+    """The accuracy of a point less that of our method at the same density."""
+    ours = [p for p in found if p.method.split(",")[0] == OURS and p.method != point.method]
+    same = [p for p in ours if p.share is not None and p.share == point.share]
+    if point.method.startswith(DENSE) and ours:
+        size = math.log(point.group.mean("nonzero"))
+        same = [min(ours, key=lambda p: abs(math.log(p.group.mean("nonzero")) - size))]
+    for other in same:
+        if paired_runs(point.group, other.group):
+            try:
+                paired = paired_difference(point.group, other.group, splits=("test",))
+            except ValueError as error:
+                log.warning("A comparison is left out: %s", error)
+                continue
+            return Interval(paired.difference, paired.low, paired.high)
+    return None
+
+
+@canvas.styled
+def accuracy_by_method(runs: Sequence[Run]) -> Figure:
+    """Deployed test accuracy against non-zero weights: a line per method.
+
+    Raises:
+        ValueError: there is nothing to compare.
+    """
+    found = {name: these for name in datasets(runs) if (these := points(runs, name))}
+    if not found:
+        raise ValueError("There are no two methods on one data set, asked for densities")
+    figure, all_axes = canvas.panels(len(found), (5.6, 4.2))
+    for axes, (name, these) in zip(all_axes, found.items(), strict=True):
+        for place, method in enumerate(dict.fromkeys(p.method for p in these)):
+            _line(axes, [p for p in these if p.method == method], method, place)
+        axes.set_xscale("log")
+        axes.set_xlabel("non-zero weights (logarithmic)")
+        axes.set_ylabel("deployed test accuracy (%)")
+        canvas.percent(axes.yaxis)
+        members = max((p.group for p in these), key=lambda group: len(group.runs)).members
+        axes.set_title(f"{name} · {members}", loc="left")
+        axes.legend(**canvas.BESIDE)
+    return figure
+
+
+def _line(axes: Axes, these: Sequence[Point], method: str, place: int) -> None:
+    x, y, spread = [], [], []
+    for point in these:
+        accuracy = Measure.of(point.group, "deployed_test_acc")
+        if accuracy is not None:
+            x.append(point.group.mean("nonzero"))
+            y.append(accuracy.mean)
+            spread.append(accuracy.deviation or 0.0)
+    style: dict[str, Any] = {
+        "color": canvas.OKABE_ITO[place % len(canvas.OKABE_ITO)],
+        "marker": canvas.MARKERS[place % len(canvas.MARKERS)],
+        "linestyle": "--" if method.startswith(DENSE) else "-",
+        "linewidth": 2.2 if method.split(",")[0] == OURS else 1.2,
+    }
+    axes.errorbar(x, y, yerr=spread, markersize=5, elinewidth=0.8, label=method, **style)
