@@ -56,7 +56,7 @@ class AdaBreg(BregmanOptimizer):
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([0.05, -2.0, 0.0]))
         >>> optimizer = AdaBreg([weight], lr=0.1, lam=1.0)
-        >>> weight.grad = torch.tensor([3.0, 3.0, 3.0])
+        >>> weight.grad = torch.tensor([3.0, 3.0, -3.0])
         >>> optimizer.step()
         >>> weight.detach()
         tensor([ 0.0000, -2.1000,  0.0000])

@@ -20,7 +20,7 @@ from torch import Tensor
 from snnbreg.optim.functionals import Regularizer
 from snnbreg.optim.regularizers import get_regularizer, jointly
 
-CHUNK = 1 << 14
+CHUNK = 1 << 16
 """Weights that are read off v at a time, about: what they take stays in a core's cache."""
 
 
@@ -134,7 +134,7 @@ def move(
     alone = rule.functional.coupled is None
     for param, update, state in zip(params, updates, states, strict=True):
         for theta, change, v in _pieces(alone, cut, param, update, state["dual"]):
-            moved = prox(v.add_(change), rule.lam)
+            moved = prox(v.add_(change.double()), rule.lam)  # faster than of mixed types
             theta.copy_(moved if rule.delta == 1 else moved * rule.delta)
 
 

@@ -69,8 +69,10 @@ def grouped(groups: Partition, cut: tuple[int, int] | None = None) -> Regularize
         return theta * groups.spread(inverse, theta.shape)
 
     def prox(v: Tensor, lam: float) -> Tensor:
-        norms, radii = groups.norms(v), lam * groups.roots(v)
-        return v * groups.spread(torch.where(norms <= radii, 0.0, 1 - radii / norms), v.shape)
+        if lam == 0:  # a norm of zero would be divided by
+            return v
+        shrunk = (1 - lam * groups.roots(v) / groups.norms(v)).clamp_(min=0)
+        return v * groups.spread(shrunk, v.shape)
 
     def coupled(changed: Tensor) -> Tensor:
         number = groups.norms(changed.double())

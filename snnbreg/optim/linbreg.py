@@ -52,7 +52,7 @@ class LinBreg(BregmanOptimizer):
         >>> optimizer = LinBreg([weight], lr=0.1, lam=1.0)
         >>> optimizer.dual(weight)
         tensor([ 1.0500, -3.0000,  0.0000], dtype=torch.float64)
-        >>> weight.grad = torch.tensor([1.0, 1.0, 1.0])
+        >>> weight.grad = torch.tensor([1.0, 1.0, -1.0])
         >>> optimizer.step()
         >>> weight.detach()
         tensor([ 0.0000, -2.1000,  0.0000])

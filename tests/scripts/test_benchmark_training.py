@@ -16,10 +16,15 @@ def benchmark() -> ModuleType:
 
 
 def test_optimizers_are_compared_with_adam(benchmark: ModuleType) -> None:
-    rows = benchmark.optimizer_steps("cpu", rounds=2)
+    shapes = [(4, 3, 3, 3), (4,), (5, 4)]
+    rows = benchmark.optimizer_steps(shapes, "group_kernels", "cpu", rounds=2)
     assert rows[0][0].startswith("torch Adam")
     assert rows[0][2] == 1.0
     assert all(milliseconds > 0 and ratio > 0 for _, milliseconds, ratio in rows)
+
+
+def test_resnet18_has_its_known_size(benchmark: ModuleType) -> None:
+    assert sum(torch.Size(shape).numel() for shape in benchmark.resnet18()) == 11_173_962
 
 
 def test_an_epoch_is_scaled_up_from_its_batches(
