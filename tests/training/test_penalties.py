@@ -103,4 +103,4 @@ def test_a_wrong_penalty_is_explained(
     small: Callable[..., dict[str, Any]], penalties: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        assembly.objects.build_penalties(small(f"trainer.penalties={penalties}"))
+        assembly.methods.build_penalties(small(f"trainer.penalties={penalties}"))
