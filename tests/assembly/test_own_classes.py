@@ -116,7 +116,7 @@ def test_a_network_trains_resumes_and_is_evaluated(own: Own, train: Train, tmp_p
 def test_norms_and_biases_carry_no_regulariser(own: Own) -> None:
     config = own(model=CONV)
     network = assembly.build_network(config, 9, 3, torch.device("cpu"))
-    groups = assembly.objects.build_optimizers(config, network)["weights"].param_groups
+    groups = assembly.build_optimizers(config, network)["weights"].param_groups
     names = {group["regularizer"]: group["param_names"] for group in groups}
     assert names["l1"] == ["conv.weight", "out.weight"]
     assert set(names["none"]) == {"conv.bias", "norm.weight", "norm.bias", "out.bias"}

@@ -160,7 +160,7 @@ def test_the_spread_and_the_delays_start_again_with_the_weights(
     assert [sparsifier.place(epoch) for epoch in range(5)] == [0, 1, 1, 1, 1]
     delays = {}
 
-    class Watch(assembly.objects.Hook):
+    class Watch(assembly.methods.Hook):
         def before_epoch(self, epoch: int) -> None:
             delays[epoch] = {n: d.clone() for n, d in trainer.network.delays().items()}
 
