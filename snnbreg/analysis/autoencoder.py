@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnbreg.analysis import canvas
+from snnbreg.analysis.bregman import trained_by
 from snnbreg.analysis.curves import line_with_band
 from snnbreg.analysis.groups import Group, group_runs, mean_and_deviation
 from snnbreg.analysis.measures import measure_name
 from snnbreg.analysis.studies import datasets, of_dataset, selection_score
-from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.runs import Array, Run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ ROWS = "rows/"
 PANEL = (4.5, 2.7)
 MOST = 3  # groups of a data set
 WHOLE = 0.95
-"""A network that always has at least this share of its neurons does not shape itself."""
+"""A network that ends with at least this share of its neurons did not shape itself."""
 ACROSS = 8  # samples beside each other
 KINDS = ("input", "output", "target")
 
@@ -39,7 +39,7 @@ def neurons(runs: Sequence[Run]) -> Figure:
     """Neurons with an incoming weight in every layer: by epoch, and before and after training.
 
     Networks without spikes alone, of two layers or more, which lack a share of their neurons at the
-    end of an epoch; the three best groups of a data set.
+    end; the three best groups of a data set.
 
     Raises:
         ValueError: there is none.
@@ -61,7 +61,7 @@ def neurons(runs: Sequence[Run]) -> Figure:
 
 def _words(run: Run) -> str:
     lam = run.lam_words if "optim.lam" in run.settings else ""
-    return ", ".join(filter(None, (optimizer_name(run), lam)))
+    return ", ".join(filter(None, (trained_by(run), lam)))
 
 
 def layers(run: Run) -> list[str]:
@@ -71,14 +71,9 @@ def layers(run: Run) -> list[str]:
 
 def _shaped(runs: Sequence[Run]) -> list[Group]:
     """Groups of networks in which neurons are missing, the best validation score first."""
-    kept = [
-        run
-        for run in runs
-        if len(layers(run)) > 1
-        and "firing_rate" not in run.history
-        and min(run.history["rows"], default=1.0) < WHOLE
-    ]
-    return sorted(group_runs(kept), key=selection_score, reverse=True)
+    kept = [run for run in runs if len(layers(run)) > 1 and "firing_rate" not in run.history]
+    shaped = [group for group in group_runs(kept) if group.mean("last/rows") < WHOLE]
+    return sorted(shaped, key=selection_score, reverse=True)
 
 
 def initial_neurons(run: Run) -> list[int]:

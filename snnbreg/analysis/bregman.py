@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PLAIN = ("SGD", "LinBreg", "ProxSGD")  # the order of the legend
+PLAIN = ("SGD", "LinBreg", "ProxSGD")
+ORDER = ("SGD", "Adam", "LinBreg", "LinBreg, momentum", "AdaBreg", "ProxSGD", "ProxAdam")
 WITHOUT_LAM = {"LinBreg": "SGD", "ProxSGD": "SGD", "AdaBreg": "Adam", "ProxAdam": "Adam"}
 PANEL = (4.5, 2.5)
 MOST = len(canvas.OKABE_ITO)
@@ -86,7 +87,7 @@ def lines(runs: Sequence[Run], dataset: str) -> list[Line]:
         Line(method, lam, max(group_runs(members), key=selection_score))
         for (method, lam), members in found.items()
     ]
-    order = {name: place for place, name in enumerate(PLAIN)}
+    order = {name: place for place, name in enumerate(ORDER)}
     return sorted(best, key=lambda x: (order.get(x.method, len(order)), x.method, x.size))
 
 

@@ -103,7 +103,7 @@ def test_figure2_has_a_line_per_method_and_lambda(methods: list[Run]) -> None:
 def test_figure3_has_the_methods_at_the_lambda_they_share(methods: list[Run]) -> None:
     score = b.figure3(methods).axes[0]
     assert list(lines(score)) == [
-        "SGD", "LinBreg, λ = 0.1", "AdaBreg, λ = 0.1", "LinBreg, momentum, λ = 0.1",
+        "SGD", "LinBreg, λ = 0.1", "LinBreg, momentum, λ = 0.1", "AdaBreg, λ = 0.1",
     ]  # fmt: skip
     assert lines(score)["AdaBreg, λ = 0.1"] == pytest.approx([0.51, 0.83])
 
@@ -120,7 +120,12 @@ def test_figures_of_training_need_methods_and_norms(
 
 def autoencoder(write: Write, seed: int, score: float = 0.1, lam: float = 0.07) -> Run:
     rows = {f"rows/{LAYERS[0]}": [2.0, 4.0 + seed], f"rows/{LAYERS[1]}": [1.0, 1.0]}
-    columns = {"val_mse": [0.2, score], "rows": [0.3, 0.5], **rows, "l1": [1.0, 1.0]}
+    columns = {
+        "val_mse": [0.2, score],
+        "rows": [0.3, 0.5 + 0.49 * (seed == 1)],
+        **rows,
+        "l1": [1.0, 1.0],
+    }
     return write(
         {"name": "adabreg", "lam": lam}, columns, seed, **MSE, best_val_mse=score,
         test_mse=score, deployed_test_mse=score + 0.05, density=0.5, nonzero=7,
