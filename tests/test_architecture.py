@@ -20,12 +20,13 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "models": ({"functional", "kernels"}, {"torch", "snntorch"}),
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
+    "admm": ({"optim"}, {"torch"}),  # regularisers
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
     "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
     "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
     "assembly": (
-        {"datasets", "models", "optim", "runs", "schedulers", "training"},
+        {"admm", "datasets", "models", "optim", "runs", "schedulers", "training"},
         {"torch", "hydra", "omegaconf"},
     ),
     "commands": (

@@ -3,12 +3,12 @@
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder
 from snnbreg.assembly.load import TrainedRun, load_run, trained_network
+from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
     build_device,
     build_loader,
     build_network,
-    build_optimizers,
     build_splits,
     build_task,
     build_trainer,

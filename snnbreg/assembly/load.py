@@ -32,7 +32,8 @@ class TrainedRun(Run):
         config = check(checkpoint["config"], saved=True)
         if config["model"].get("engine") == "triton":  # which knows no CPU
             config["model"]["engine"] = "auto"
-        sizes = _sizes(checkpoint["network"]) or _sizes_of_data(config)
+        sizes = checkpoint.get("sizes") or _sizes(checkpoint["network"])  # older runs lack them
+        sizes = sizes or build_splits(config).sizes
         return trained_network(config, checkpoint, sizes, str(self.folder.best))
 
 
@@ -85,8 +86,3 @@ def _sizes(state: Mapping[str, torch.Tensor]) -> Sizes | None:
     if first is None or last is None:
         return None
     return first.shape[1], last.shape[0], None
-
-
-def _sizes_of_data(config: Mapping[str, Any]) -> Sizes:
-    splits = build_splits(config)
-    return splits.channels, splits.classes, splits.image

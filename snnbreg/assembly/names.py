@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 
+from snnbreg.admm import ADMM
 from snnbreg.datasets import DATASETS
 from snnbreg.models import MLP, ConvNet, ResNet, SpikingNetwork
 from snnbreg.optim import AdaBreg, LinBreg, ProxAdam, ProxSGD
@@ -42,6 +43,7 @@ REGISTERED: dict[str, dict[str, Target | None]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
         "sgd": torch.optim.SGD,
+        "admm": ADMM,
     },
     "scheduler": {**CURVES, "plateau": PlateauScheduler},
     "trainer": {"*": Trainer},
@@ -53,6 +55,11 @@ REGISTERED: dict[str, dict[str, Target | None]] = {
 def is_dotted(name: str) -> bool:
     """Whether a name is the path of a user's own class or function, such as ``nets.SmallConv``."""
     return "." in name
+
+
+def is_method(target: Target | None) -> bool:
+    """Whether a target of the group optim is a whole method of training, not an optimizer."""
+    return hasattr(target, "epoch")
 
 
 def target_of(group: str, name: str) -> Target | None:

@@ -17,7 +17,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnbreg.assembly.names import REGISTERED, Target, is_dotted, target_of, unknown_option
+from snnbreg.assembly.names import (
+    REGISTERED,
+    Target,
+    is_dotted,
+    is_method,
+    target_of,
+    unknown_option,
+)
 from snnbreg.models import StaticNetwork
 from snnbreg.optim import SPARSIFIERS
 
@@ -38,6 +45,7 @@ EXTRA: dict[str, dict[str, Any]] = {
         "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
     },
     "logger": {},
+    "method": {},  # of a method in the group optim, which makes no gradient steps
 }  # fmt: skip
 # Their values where a config may say nothing: that of a run older than the key, and the group of a
 # class of the user's own.
@@ -71,11 +79,17 @@ FILLED: dict[str, set[str]] = {
     "optim.sparsifier": {"course"},
     "scheduler": {"optimizer", "field", "total", "epochs", "steps_per_epoch"},
     "trainer": {
-        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers",
+        "network", "task", "method", "train", "valid", "run", "config", "seed", "loggers", "sizes",
     },
     "logger": {"folder", "config"},
+    "method": {"network", "task", "processes", "seed", "epochs"},
 }  # fmt: skip
 TOP = {"seed": int, "device": str}
+
+
+def kind_of(group: str, target: Callable[..., Any] | None) -> str:
+    """The entry of the tables above for a group: ``method`` for a method in the group optim."""
+    return "method" if group == "optim" and is_method(target) else group
 
 
 def _supported(annotation: Any, default: Any) -> Any:
@@ -102,7 +116,8 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
         target: class or function that the keys are handed to; None for a group without one.
         group: config group, which adds the keys of :data:`EXTRA`.
     """
-    fields: dict[str, Any] = {"name": str, **EXTRA[group]}
+    kind = kind_of(group, target)
+    fields: dict[str, Any] = {"name": str, **EXTRA[kind]}
     if target is not None:
         signature = inspect.signature(target)
         function = target.__init__ if inspect.isclass(target) else target
@@ -112,11 +127,11 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
             hints = {}
         for name, parameter in signature.parameters.items():
             rest = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if not rest and name not in FILLED[group] and name not in fields:
+            if not rest and name not in FILLED[kind] and name not in fields:
                 fields[name] = _supported(hints.get(name, Any), parameter.default)
     return make_dataclass(
         group.replace(".", "_"),
-        [(name, kind, field(default="???")) for name, kind in fields.items()],
+        [(name, annotation, field(default="???")) for name, annotation in fields.items()],
     )
 
 
@@ -167,7 +182,8 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
         valid = list(OmegaConf.structured(schema_of(target, group)))
         former = FORMER.get(group, set()) - set(valid) if saved else set()
         values = {key: value for key, value in values.items() if key not in former}
-        values = {**EXTRA_DEFAULTS.get(group, {}), **_defaults(target, valid), **values}
+        extra = EXTRA_DEFAULTS.get(kind_of(group, target), {})
+        values = {**extra, **_defaults(target, valid), **values}
     checked = _checked(group, target, values)
     if checked.get("sparsifier") is not None and group == "optim":
         checked["sparsifier"] = check_sparsifier(checked["sparsifier"])

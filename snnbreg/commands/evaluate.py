@@ -54,8 +54,7 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
     config = assembly.check(config, saved=True)
     device = assembly.build_device(config)
     splits = assembly.build_splits(config, device)
-    sizes = splits.channels, splits.classes, splits.image
-    network = assembly.trained_network(config, checkpoint, sizes, str(path), device)
+    network = assembly.trained_network(config, checkpoint, splits.sizes, str(path), device)
     loader = assembly.build_loader(config, splits, own["split"], device)
     with assembly.using_threads(config):  # as the run itself, to the last digit
         figures = evaluate(network, loader, assembly.build_task(config), own["evaluation"])

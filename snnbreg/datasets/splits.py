@@ -46,6 +46,11 @@ class Splits:
     plain_loader: Callable[..., FrameLoader] = FrameLoader
     image: tuple[int, int, int] | None = None
 
+    @property
+    def sizes(self) -> tuple[int, int, tuple[int, int, int] | None]:
+        """What a network is built for: channels, classes and, of whole images, their shape."""
+        return self.channels, self.classes, self.image
+
     def nbytes(self) -> int:
         """Bytes of all frames; splits that share frames count once."""
         frames = {s.frames.data_ptr(): s.frames for s in (self.train, self.valid, self.test)}

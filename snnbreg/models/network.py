@@ -32,6 +32,17 @@ class Synapses(NamedTuple):
     """``"input"`` or the name of a spiking layer."""
 
 
+class PlainLIF(NamedTuple):
+    """A network that is nothing but weights between layers of equal LIF neurons."""
+
+    weights: list[Tensor]
+    """By layer, (receivers, senders), the parameters themselves."""
+    leak: float
+    """Of all membranes, the readout's too."""
+    threshold: float
+    """Of the hidden neurons; their reset is soft."""
+
+
 class SpikingNetwork(nn.Module):
     """Hidden layers of LIF neurons, each recurrent with delays or not, and a readout.
 
@@ -230,6 +241,32 @@ class SpikingNetwork(nn.Module):
             senders = name
         found.append(Synapses("readout.linear.weight", self.readout.linear.weight, senders))
         return found
+
+    def plain_lif(self) -> PlainLIF:
+        """The weights and what the neurons share, for methods that rest on these equations alone.
+
+        Raises:
+            ValueError: the network is more than that; the message says which settings to change.
+        """
+        layers = list(self._hidden().values())
+        linears = [layer.linear for layer in layers] + [self.readout.linear]
+        wrong = {
+            "recurrent=false": any(not isinstance(layer.neuron, LIF) for layer in layers),
+            "feedforward_delays=none": any(isinstance(x, DelayedLinear) for x in linears),
+            "bias=false": any(getattr(x, "bias", None) is not None for x in linears),
+            "norm=none": any(not isinstance(layer.norm, nn.Identity) for layer in layers),
+            "dropout=0": any(layer.dropout.p > 0 for layer in layers),
+            "readout=leaky": not isinstance(self.readout.neuron, LeakyIntegrator),
+            "reset=soft": any(
+                isinstance(layer.neuron, LIF) and layer.neuron.lif.reset != "soft"
+                for layer in layers
+            ),
+        }
+        if any(wrong.values()):
+            change = ", ".join(setting for setting, needed in wrong.items() if needed)
+            raise ValueError(f"A network of plain LIF neurons needs {change} (model=lif has them)")
+        lif = cast(LIF, layers[0].neuron).lif
+        return PlainLIF([x.weight for x in linears], lif.leak, lif.threshold)
 
     def _hidden(self) -> dict[str, SpikingLayer]:
         return {f"layers.{i}": cast(SpikingLayer, layer) for i, layer in enumerate(self.layers)}

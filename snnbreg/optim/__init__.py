@@ -2,12 +2,13 @@
 
 from snnbreg.optim.adabreg import AdaBreg
 from snnbreg.optim.bregman import BregmanOptimizer
+from snnbreg.optim.energies import bregman_distance, elastic_net, symmetric_bregman_distance
 from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
 from snnbreg.optim.linbreg import LinBreg
 from snnbreg.optim.proxadam import ProxAdam
 from snnbreg.optim.proxsgd import ProxSGD
 from snnbreg.optim.reach import unreachable_lam
-from snnbreg.optim.regularizers import REGULARIZERS
+from snnbreg.optim.regularizers import REGULARIZERS, get_regularizer, register_groups
 from snnbreg.optim.sparse import ALLOCATIONS, count_nonzero, density, layer_densities, sparsify_
 from snnbreg.optim.sparsifiers import SPARSIFIERS, Course, Sparsifier, prune_and_keep
 
@@ -24,12 +25,17 @@ __all__ = [
     "ProxSGD",
     "Sparsifier",
     "assign_groups",
+    "bregman_distance",
     "count_nonzero",
     "density",
     "describe",
+    "elastic_net",
+    "get_regularizer",
     "groups_for",
     "layer_densities",
     "prune_and_keep",
+    "register_groups",
     "sparsify_",
+    "symmetric_bregman_distance",
     "unreachable_lam",
 ]

@@ -63,7 +63,7 @@ class RegularizedOptimizer(Optimizer):
 
         Raises:
             ValueError: an unknown option, a value out of range, or a regulariser that is not
-                defined for the shape of one of the parameters.
+                defined for the shapes of the parameters.
         """
         unknown = sorted(set(param_group) - _FOREIGN_KEYS - set(self.defaults))
         if unknown:
@@ -74,10 +74,9 @@ class RegularizedOptimizer(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
-            for param in group["params"]:
-                get_regularizer(group["regularizer"], param.shape)
-                if param.is_complex():
-                    raise ValueError(f"{type(self).__name__} does not support complex parameters.")
+            if any(param.is_complex() for param in group["params"]):
+                raise ValueError(f"{type(self).__name__} does not support complex parameters.")
+            get_regularizer(group["regularizer"], *(param.shape for param in group["params"]))
             self._check_options(group)
         except ValueError:
             self.param_groups.pop()
@@ -102,7 +101,8 @@ class RegularizedOptimizer(Optimizer):
             The loss the closure returned, ``None`` without closure.
 
         Raises:
-            RuntimeError: a gradient is sparse.
+            RuntimeError: a gradient is sparse, or a regulariser that couples the parameters of its
+                group finds a gradient of some of them only.
         """
         loss = None
         if closure is not None:
@@ -112,6 +112,11 @@ class RegularizedOptimizer(Optimizer):
             params = [param for param in group["params"] if param.grad is not None]
             if any(param.grad.is_sparse for param in params):
                 raise RuntimeError(f"{type(self).__name__} does not support sparse gradients.")
+            if 0 < len(params) < len(group["params"]) and _couples(group):
+                raise RuntimeError(
+                    f"Regularizer {group['regularizer']!r} couples the parameters of its group: "
+                    "all of them need a gradient, or none."
+                )
             if params:
                 self._step_group(params, [p.grad for p in params if p.grad is not None], group)
         return loss
@@ -138,6 +143,11 @@ class RegularizedOptimizer(Optimizer):
         }
         super().load_state_dict(state_dict)
         self.state.update(loaded)
+
+
+def _couples(group: Mapping[str, Any]) -> bool:
+    """Whether a group's regulariser couples its parameters."""
+    return get_regularizer(group["regularizer"]).joint is not None
 
 
 def _check_names(own: list[str] | None, saved: list[str] | None) -> None:

@@ -12,6 +12,9 @@ from snnbreg.optim import dual
 from snnbreg.optim.base import RegularizedOptimizer, check_number
 from snnbreg.optim.dual import Rule, State
 
+BATCH = 1 << 20
+"""Weights whose updates are made before they are added to the duals, unless one has more."""
+
 
 class BregmanOptimizer(RegularizedOptimizer):
     """Base of optimizers that move a dual variable v and read the weights off it.
@@ -46,16 +49,17 @@ class BregmanOptimizer(RegularizedOptimizer):
         check_number("delta", group["delta"], positive=True)
 
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        states = [self.state[param] for param in params]
         rule = Rule.of(group)
-        for param, state in zip(params, states, strict=True):
-            dual.prepare(state, param, rule)
+        for family in rule.families(params):
+            dual.prepare(self._states_of(family), family, rule)
         if rule.is_free:
-            self._descend(params, grads, states, group, rule.delta)
-        else:
-            updates = [torch.zeros_like(grad, dtype=_at_least_float32(grad)) for grad in grads]
-            self._descend(updates, grads, states, group, 1.0)
-            dual.move(params, updates, states, rule)
+            self._descend(params, grads, self._states_of(params), group, rule.delta)
+            return
+        for some in _batches(rule, params):
+            targets, gradients = params[some], grads[some]
+            updates = [torch.zeros_like(grad, dtype=_at_least_float32(grad)) for grad in gradients]
+            self._descend(updates, gradients, self._states_of(targets), group, 1.0)
+            dual.move(targets, updates, self._states_of(targets), rule)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, see the base class; those that kept v as a sum of two are read as well."""
@@ -76,12 +80,13 @@ class BregmanOptimizer(RegularizedOptimizer):
         Raises:
             ValueError: the parameter is not in this optimizer.
         """
-        rule = Rule.of(self._group_of(param))
-        state = self.state.get(param, {})
-        if rule.is_free or "rule" not in state:
-            return rule.initial_dual(param)
-        dual.prepare(state, param, rule)
-        return state["dual"].clone()
+        rule, family = self._family_of(param)
+        position = [param is own for own in family].index(True)
+        states = self._known_of(family)
+        if rule.is_free or any("rule" not in state for state in states):
+            return rule.initial_duals(family)[position]
+        dual.prepare(states, family, rule)
+        return states[position]["dual"].clone()
 
     @torch.no_grad()
     def resync(self, params: Iterable[Tensor] | None = None) -> None:
@@ -100,10 +105,10 @@ class BregmanOptimizer(RegularizedOptimizer):
         if params is None:
             params = [param for group in self.param_groups for param in group["params"]]
         for param in params:
-            rule = Rule.of(self._group_of(param))
-            state = self.state.get(param, {})
-            if "rule" in state:
-                dual.resync(state, param, rule)
+            rule, family = self._family_of(param)
+            states = self._known_of(family)
+            if all("rule" in state for state in states):
+                dual.resync(states, family, rule)
 
     @torch.no_grad()
     def set_lam(self, value: float, group: int | None = None, keep: str = "weights") -> None:
@@ -131,24 +136,36 @@ class BregmanOptimizer(RegularizedOptimizer):
         for settings in regularized if group is None else [self.param_groups[group]]:
             old = Rule.of(settings)
             settings["lam"] = value
-            for param in settings["params"]:
+            for family in old.families(settings["params"]):
+                states = self._known_of(family)
                 if keep == "dual":
-                    dual.rethreshold(self.state[param], param, old, Rule.of(settings))
-                elif "rule" in self.state.get(param, {}):
-                    dual.prepare(self.state[param], param, Rule.of(settings))
+                    dual.rethreshold(self._states_of(family), family, old, Rule.of(settings))
+                elif all("rule" in state for state in states):
+                    dual.prepare(states, family, Rule.of(settings))
 
     @torch.no_grad()
     def nonzero_at(self, lam: float, group: int) -> int:
         """How many weights of a group ``set_lam(lam, group, keep="dual")`` would leave non-zero."""
         settings = self.param_groups[group]
-        prox = Rule.of(settings).functional.prox
         duals = [self.dual(param) for param in settings["params"]]
-        return sum(int(torch.count_nonzero(prox(v, lam))) for v in duals)
+        thetas = Rule.of(settings)._replace(lam=lam).weights(duals)
+        return sum(int(torch.count_nonzero(theta)) for theta in thetas)
 
-    def _group_of(self, param: Tensor) -> dict[str, Any]:
+    def _states_of(self, params: Iterable[Tensor]) -> list[State]:
+        """The states of parameters, which they have from now on."""
+        return [self.state[param] for param in params]
+
+    def _known_of(self, params: Iterable[Tensor]) -> list[State]:
+        """The states of parameters, empty where there are none yet."""
+        return [self.state.get(param, {}) for param in params]
+
+    def _family_of(self, param: Tensor) -> tuple[Rule, list[Tensor]]:
+        """The rule of a parameter's group, and who is read off the duals together with it."""
         for group in self.param_groups:
-            if any(param is own for own in group["params"]):
-                return group
+            rule = Rule.of(group)
+            for family in rule.families(group["params"]):
+                if any(param is own for own in family):
+                    return rule, family
         raise ValueError(
             f"A parameter of shape {tuple(param.shape)} is not in this {type(self).__name__}."
         )
@@ -156,3 +173,17 @@ class BregmanOptimizer(RegularizedOptimizer):
 
 def _at_least_float32(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def _batches(rule: Rule, params: list[Tensor]) -> Iterable[slice]:
+    """Few parameters at a time, so that their updates fit into memory that is at hand.
+
+    All at once where the regulariser couples them.
+    """
+    start, size = 0, 0
+    for stop, param in enumerate(params):
+        if size and size + param.numel() > BATCH and rule.functional.joint is None:
+            yield slice(start, stop)
+            start, size = stop, 0
+        size += param.numel()
+    yield slice(start, len(params))

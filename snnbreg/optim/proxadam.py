@@ -15,7 +15,7 @@ from torch.optim.optimizer import ParamsT
 
 from snnbreg.optim.base import check_number
 from snnbreg.optim.proxsgd import ProximalOptimizer
-from snnbreg.optim.regularizers import get_regularizer
+from snnbreg.optim.regularizers import get_regularizer, jointly
 
 FORMS = ("proxgen", "plain")
 
@@ -105,9 +105,10 @@ class ProxAdam(ProximalOptimizer):
             s.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
             metric = (s.sqrt() / (1 - beta2**t) ** 0.5).add_(group["eps"])
             param.addcdiv_(m, metric, value=-group["lr"] / (1 - beta1**t))
-            if free:
-                continue
-            if group["form"] == "plain":
-                param.copy_(regularizer.prox(param, threshold))
-            else:  # a threshold of lr lam / D for theta is one of lr lam for D theta
+            if group["form"] == "proxgen" and not free:
+                # a threshold of lr lam / D for theta is one of lr lam for D theta
                 param.copy_(regularizer.prox(param * metric, threshold).div_(metric))
+        if group["form"] == "plain" and not free:
+            thetas = jointly(regularizer, lambda j, theta: j.prox(theta, threshold), params)
+            for param, theta in zip(params, thetas, strict=True):
+                param.copy_(theta)

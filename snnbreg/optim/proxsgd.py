@@ -15,7 +15,7 @@ from torch.optim.optimizer import ParamsT
 
 from snnbreg.optim.base import RegularizedOptimizer
 from snnbreg.optim.ranking import keep_largest
-from snnbreg.optim.regularizers import get_regularizer
+from snnbreg.optim.regularizers import get_regularizer, jointly
 
 
 class ProximalOptimizer(RegularizedOptimizer):
@@ -75,7 +75,9 @@ class ProxSGD(ProximalOptimizer):
         super().__init__(params, {"lr": lr, "lam": lam, "regularizer": regularizer})
 
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
-        prox = get_regularizer(group["regularizer"]).prox
+        functional, lam = get_regularizer(group["regularizer"]), group["lr"] * group["lam"]
         for param, grad in zip(params, grads, strict=True):
             param.add_(grad, alpha=-group["lr"])
-            param.copy_(prox(param, group["lr"] * group["lam"]))
+        thetas = jointly(functional, lambda j, theta: j.prox(theta, lam), params)
+        for param, theta in zip(params, thetas, strict=True):
+            param.copy_(theta)

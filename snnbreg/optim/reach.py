@@ -15,21 +15,21 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 
 from snnbreg.optim.adabreg import AdaBreg
+from snnbreg.optim.regularizers import get_regularizer
 
 
-def unreachable_lam(
-    optimizer: Optimizer, lr_sums: Sequence[float], init_density: float = 1.0
-) -> list[str]:
+def unreachable_lam(optimizer: Optimizer, lr_sums: Sequence[float]) -> list[str]:
     """Warnings for groups of an AdaBreg whose lam is beyond the reach of their learning rate.
 
     An AdaBreg step moves v by about lr at most, so the sum of lr over all steps bounds its drift;
     the real drift of a network is far smaller, since gradients change sign. The reach of LinBreg
-    depends on the gradients and gets no warning.
+    depends on the gradients and gets no warning; neither does the nuclear norm, of whose singular
+    values the drift of single entries says little.
 
     Args:
-        optimizer: any optimizer; only AdaBreg is judged.
+        optimizer: any optimizer before its first step; only AdaBreg is judged. Whether a group
+            starts sparse is read off its weights: with zeros among them, of any of its layers.
         lr_sums: the sum of the learning rate over all steps of the run, one per group.
-        init_density: density of the initial weights.
 
     Returns:
         One message for each group, to be shown to the user; empty if lam is within reach.
@@ -45,12 +45,14 @@ run is the same for every lam above 2. Lower lam or raise lr or the number of ep
         return []
     messages = []
     for index, (group, reach) in enumerate(zip(optimizer.param_groups, lr_sums, strict=True)):
-        limit = reach / 2 if init_density == 1 else reach
-        if group["regularizer"] == "none" or group["lam"] <= limit:
+        dense = all(bool((param != 0).all()) for param in group["params"])
+        limit = reach / 2 if dense else reach
+        judged = get_regularizer(group["regularizer"]).makes_zeros
+        if group["regularizer"] == "none" or not judged or group["lam"] <= limit:
             continue
         effect = (
             f"The run is the same for every lam above {limit:.3g}."
-            if init_density == 1
+            if dense
             else "Weights that start at zero stay there."
         )
         messages.append(

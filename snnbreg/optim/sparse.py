@@ -8,14 +8,14 @@ Nature Communications 9:2383.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from snnbreg.optim.regularizers import get_regularizer
+from snnbreg.optim.functionals import Regularizer
+from snnbreg.optim.regularizers import get_regularizer, jointly
 
 ALLOCATIONS = ("uniform", "erk")
 
@@ -69,39 +69,70 @@ def _check_density(density: float) -> None:
 
 @torch.no_grad()
 def sparsify_(
-    param: Tensor,
+    params: Tensor | Sequence[Tensor],
     density: float,
     generator: torch.Generator | None = None,
     regularizer: str = "l1",
-) -> Tensor:
+    exact: bool = False,
+) -> Tensor | Sequence[Tensor]:
     """Mask a dense initialisation at random, in place, and keep its variance.
 
     Every entry stays with probability ``density`` = r and is multiplied by ``1 / sqrt(r)``: the
-    non-zero weights have variance Var0 / r, the masked tensor has Var0. Group regularisers keep or
-    drop whole rows, columns or kernels. Call it before the optimizer's first step.
+    non-zero weights have variance Var0 / r, the masked tensor has Var0 (4.3). Group regularisers
+    keep or drop whole groups (4.4), the nuclear norm singular values. One is always kept, so that
+    no layer is dead from the start; r then is the share that is to be expected.
 
     Args:
-        param: the weights, any shape the regulariser takes.
+        params: the weights, any shape the regulariser takes; for one that couples several
+            parameters, all of these.
         density: expected share of non-zero weights, in (0, 1]; 1 changes no bit of any shape.
         generator: source of the mask (on the CPU the mask does not depend on the device of
-            ``param``); torch's global generator by default.
-        regularizer: a name from ``REGULARIZERS``; says what is kept or dropped together.
+            the weights); torch's global generator by default.
+        regularizer: its name; says what is kept or dropped together.
+        exact: keep as many groups as come closest to the density, instead of each with that
+            probability.
 
     Returns:
-        ``param``.
+        ``params``.
 
     Raises:
         ValueError: a density outside (0, 1], an unknown regulariser, or below density 1 one that
             does not fit the shape.
     """
     _check_density(density)
-    draw = get_regularizer(regularizer, None if density == 1 else param.shape).draw
+    tensors = [params] if isinstance(params, Tensor) else list(params)
+    functional = get_regularizer(regularizer, *(t.shape for t in tensors if density < 1))
     if density == 1:
-        return param
-    device = param.device if generator is None else generator.device
-    uniform = functools.partial(torch.rand, generator=generator, device=device)
-    keep = draw(param.shape, uniform) < density
-    return param.mul_(keep.to(param)).div_(density**0.5)
+        return params
+    device = tensors[0].device if generator is None else generator.device
+
+    def masked(each: Regularizer, theta: Tensor) -> Tensor:
+        shares = []
+
+        def choose(counts: Sequence[int]) -> Tensor:
+            numbers = torch.rand(counts, generator=generator, device=device)
+            keep, share = _kept(numbers, density, exact)
+            shares.append(share)
+            return keep
+
+        keep = each.draw(theta.shape, choose)
+        return each.mask(theta, keep.to(theta.device)).div_(shares[0] ** 0.5)
+
+    for tensor, theta in zip(tensors, jointly(functional, masked, tensors), strict=True):
+        tensor.copy_(theta)
+    return params
+
+
+def _kept(numbers: Tensor, density: float, exact: bool) -> tuple[Tensor, float]:
+    """Which of random numbers are kept, one at least, and the share that is to be expected."""
+    groups = numbers.numel()
+    if exact:
+        count = max(1, round(density * groups))
+        keep = torch.zeros_like(numbers, dtype=torch.bool)
+        keep.view(-1)[numbers.flatten().argsort()[:count]] = True
+        return keep, count / groups
+    share = density + (1 - density) ** groups / groups
+    return (numbers < density) | (numbers == numbers.min()), share
 
 
 def count_nonzero(named_parameters: Iterable[tuple[str, Tensor]]) -> dict[str, int]:

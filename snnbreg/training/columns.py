@@ -38,12 +38,17 @@ COLUMNS: dict[str, str] = {
     "deployed_synops": "likewise",
     "lr": "of the weights, when the epoch starts",
     "lam": "likewise; 0 without a regulariser",
+    "objective": "ADMM: the augmented Lagrangian, of all training samples",
+    "rho": "ADMM: weight of the output layer's residuals, in the next epoch",
+    "beta": "ADMM: weight of the spikes' residuals, in the next epoch",
     "sigma": "spread of the delay kernels in steps, in this epoch",
     "seconds": "training and evaluation",
     "nonzero/*": "of one weight matrix",
     "rows/*": "rows of one weight matrix with a non-zero weight",
     "kernels/*": "kernels of one convolution with a non-zero weight",
     "firing_rate/*": "of one hidden layer",
+    "residual/*": "ADMM: root mean square of the membranes' residuals, of layer 0, 1, ...",
+    "spike_residual/*": "ADMM: the same of spikes minus those of the membranes",
 }
 
 

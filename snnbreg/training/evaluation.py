@@ -30,6 +30,24 @@ class Loader(Protocol):
         """The batches of that epoch: frames (T, B, C), and labels as the task has them."""
 
 
+class SameBatches:
+    """A loader whose every epoch has the batches of its first, with the same samples and frames.
+
+    Args:
+        loader: in the split's order.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader, self.ids = loader, loader.ids
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def epoch(self, epoch: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """The batches of epoch 0."""
+        return self.loader.epoch(0)
+
+
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Switch to evaluation and without gradients; afterwards every module's mode is as it was."""

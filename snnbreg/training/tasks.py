@@ -119,6 +119,38 @@ class StepClassification(Task):
         return Score(loss / max(count, 1), right, count, labels, predicted)
 
 
+class LastStep(Task):
+    """One class per sample; labels (B,) int64. The largest output of the last step is predicted.
+
+    Args:
+        squared: the loss is the squared distance of the last outputs to the one-hot label, which
+            ADMM minimises, instead of cross-entropy.
+
+    Source: Perin et al. 2025 (arXiv 2505.05527).
+
+    Example:
+        >>> import torch
+        >>> outputs = torch.tensor([[[9.0, 0.0]], [[0.0, 0.5]]])  # two steps, one sample
+        >>> score = LastStep(squared=True).score(outputs, torch.tensor([1]))
+        >>> score.loss.item(), score.total.item(), score.count
+        (0.25, 1, 1)
+    """
+
+    def __init__(self, squared: bool = False) -> None:
+        self.squared = squared
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        """The loss at the last step."""
+        last = outputs[-1]
+        if self.squared:
+            wanted = F.one_hot(labels, last.shape[-1]).to(last.dtype)
+            loss = (last - wanted).square().sum(-1).mean()
+        else:
+            loss = F.cross_entropy(last, labels)
+        predicted = last.detach().argmax(-1)
+        return Score(loss, (predicted == labels).sum(), len(labels), labels, predicted)
+
+
 class Reconstruction(Task):
     """A pattern per sample; labels (B, P) are what the mean output over time is to be.
 
@@ -149,6 +181,8 @@ TASKS: dict[str, Task] = {
     "sum_cross_entropy": Classification(),
     "softmax_sum_cross_entropy": Classification(softmax=True),
     "step_cross_entropy": StepClassification(),
+    "last_cross_entropy": LastStep(),
+    "last_squared_error": LastStep(squared=True),
     "mean_squared_error": Reconstruction(),
 }
 """The tasks by the name of their loss, as ``model.objective`` has it."""

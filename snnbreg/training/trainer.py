@@ -66,6 +66,7 @@ class Trainer:
             validation samples stay unseen.
         loggers: told of every epoch.
         progress: show a bar when standard error is a terminal.
+        sizes: what the network was built for; kept in checkpoints, for those who read them.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Trainer:
         select: str = "published",
         loggers: Sequence[Logger] = (),
         progress: bool = True,
+        sizes: Sequence[Any] = (),
     ) -> None:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
@@ -93,6 +95,7 @@ class Trainer:
         self.run, self.config = run, dict(config)
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
+        self.sizes = tuple(sizes)
         self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
         self.processes = Processes()
@@ -213,6 +216,7 @@ class Trainer:
             "history": self.history,
             "ever_alive": self.supports.state_dict(),
             "config": self.config,
+            "sizes": self.sizes,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], source: str = "the checkpoint") -> None:

@@ -60,9 +60,22 @@ def test_history_and_summary_are_what_the_files_say(folder: Path) -> None:
         _ = snnbreg.load_run(folder).network
 
 
-def test_a_network_without_readable_sizes_asks_its_data_set(
+def test_a_network_is_built_for_the_sizes_of_its_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No data set is asked; an older checkpoint's are read off its weights, or of the data set."""
+    best = folder / "checkpoints" / "best.pt"
+    state = load_checkpoint(best)
+    assert state["sizes"] == (28, 10, None)
+    with monkeypatch.context() as patch:
+        patch.setattr("snnbreg.assembly.load.build_splits", None)
+        patch.setattr("snnbreg.assembly.load._sizes", None)
+        assert snnbreg.load_run(folder).network.layers[0].linear.in_features == 28
+    del state["sizes"]
+    torch.save(state, best)
+    with monkeypatch.context() as patch:
+        patch.setattr("snnbreg.assembly.load.build_splits", None)
+        assert snnbreg.load_run(folder).network.layers[0].linear.in_features == 28
     monkeypatch.setattr("snnbreg.assembly.load._sizes", lambda state: None)
     assert snnbreg.load_run(folder).network.layers[0].linear.in_features == 28
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snnbreg import assembly
-from snnbreg.assembly.objects import build_schedulers
+from snnbreg.assembly.methods import build_schedulers
 
 Small = Callable[..., dict[str, Any]]
 
@@ -115,6 +115,26 @@ def test_the_density_of_all_counts_what_is_masked_alone(small: Small) -> None:
     assert all(torch.equal(weights[name], uniform[name]) for name in weights)
     dense = {name for name, weight in weights.items() if (weight != 0).all()}
     assert dense == {"layers.0.linear.weight", "readout.linear.weight"}
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "erk"])
+def test_weights_in_and_out_of_a_neuron_start_together(small: Small, allocation: str) -> None:
+    rule = r"{pattern: '^(layers\.1\.linear|readout\.linear)\.weight', "
+    rule += "regularizer: group_neurons:in+out}"
+    rules = r"optim.rules=[{pattern: '(delay|spread|bias)$', optimizer: delays}," + rule
+    config = small(
+        "model.hidden=[20,50]", "optim.init_density=0.4", f"optim.init_allocation={allocation}",
+        rules + ",{pattern: ''}]",
+    )  # fmt: skip
+    weights, _ = sparse_start(config)
+    into, out = weights["layers.1.linear.weight"], weights["readout.linear.weight"]
+    assert torch.equal((into != 0).all(1), (into != 0).any(1))
+    assert torch.equal((into != 0).all(1), (out != 0).all(0))
+    assert torch.equal((into != 0).all(1), (out != 0).any(0))
+    assert 0.1 < (into != 0).double().mean() < 0.9
+    network = assembly.build_network(config, 28, 10, CPU)
+    optimizer = assembly.build_optimizers(config, network)["weights"]
+    assert optimizer.param_groups[0]["regularizer"] == "group_neurons:in+out"
 
 
 @pytest.mark.parametrize("density", [0.1, 1.0])

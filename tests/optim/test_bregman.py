@@ -6,26 +6,59 @@ import io
 import pytest
 import torch
 
-from snnbreg.optim import AdaBreg, LinBreg, dual
-from snnbreg.optim.regularizers import REGULARIZERS, prox, subgradient
+from regularizer_cases import LARGE
+from snnbreg.optim import AdaBreg, LinBreg, ProxSGD, bregman, dual
+from snnbreg.optim.regularizers import get_regularizer, jointly, subgradient
 
 BREGMAN = pytest.mark.parametrize("kind", [AdaBreg, LinBreg])
-REGULARIZED = pytest.mark.parametrize("regularizer", REGULARIZERS)
+REGULARIZED = pytest.mark.parametrize("regularizer", LARGE)
 
 
 def weights(regularizer="l1", dtype=torch.float32, sparse=False, seed=0):
+    """A parameter, or several where the regulariser couples them."""
     torch.manual_seed(seed)
-    shape = (4, 5, 3, 3) if regularizer == "group_kernels" else (12, 15)
-    theta = 0.1 * torch.randn(shape, dtype=dtype)
-    if sparse:
-        theta *= torch.rand(shape) < 0.3
-    return torch.nn.Parameter(theta.abs() if regularizer == "l1_nonneg" else theta)
+    params = []
+    for shape in LARGE[regularizer]:
+        theta = 0.1 * torch.randn(shape, dtype=dtype)
+        if sparse:
+            theta *= torch.rand(shape) < 0.3
+        params.append(torch.nn.Parameter(theta.abs() if regularizer == "l1_nonneg" else theta))
+    return params
 
 
-def push(optimizer, param, gradient, count=1):
+def weight(*args, **kwargs):
+    (param,) = weights(*args, **kwargs)
+    return param
+
+
+def copies(params):
+    return [param.detach().clone() for param in params]
+
+
+def assert_close(found, expected, atol, rtol=0.0):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.detach(), other, atol=atol, rtol=rtol)
+
+
+def same_zeros(regularizer, first, second):
+    """Of low rank, weights are zero up to rounding."""
+    zeros = zip(first, second, strict=True)
+    return regularizer == "nuclear" or all(torch.equal(a == 0, b == 0) for a, b in zeros)
+
+
+def push(optimizer, params, gradient, count=1):
+    params = [params] if isinstance(params, torch.Tensor) else params
     for _ in range(count):
-        param.grad = torch.as_tensor(gradient, dtype=param.dtype).expand_as(param).contiguous()
+        for param in params:
+            value = gradient() if callable(gradient) else gradient
+            param.grad = torch.as_tensor(value, dtype=param.dtype).expand_as(param).contiguous()
         optimizer.step()
+
+
+def anything(params, seed):
+    torch.manual_seed(seed)
+    for param in params:
+        param.grad = torch.randn_like(param)
 
 
 @BREGMAN
@@ -33,57 +66,70 @@ def push(optimizer, param, gradient, count=1):
 @pytest.mark.parametrize("delta", [1.0, 0.3])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_zero_gradient_leaves_any_start_as_it_is(kind, regularizer, delta, sparse):
-    param = weights(regularizer, sparse=sparse)
-    before = param.detach().clone()
-    optimizer = kind([param], lr=0.1, lam=10.0, delta=delta, regularizer=regularizer)
-    push(optimizer, param, 0.0, 5)
-    torch.testing.assert_close(param.detach(), before, atol=1e-15, rtol=2e-7)
-    assert torch.equal(param == 0, before == 0)
+    params = weights(regularizer, sparse=sparse)
+    before = copies(params)
+    optimizer = kind(params, lr=0.1, lam=10.0, delta=delta, regularizer=regularizer)
+    push(optimizer, params, 0.0, 5)
+    rounding = 1e-8 if regularizer == "nuclear" else 1e-15  # of float32 weights as a sum
+    assert_close(params, before, atol=rounding, rtol=2e-7)
+    assert same_zeros(regularizer, params, before)
 
 
 @BREGMAN
 @REGULARIZED
 def test_weights_are_the_prox_of_a_dual_that_moves_by_the_update(kind, regularizer):
-    param = weights(regularizer, dtype=torch.float64)
+    params = weights(regularizer, dtype=torch.float64)
     with torch.no_grad():
-        param[:2] = 0
-        param[:, :3] = 0
-    free = torch.nn.Parameter(torch.zeros_like(param))
-    optimizer = kind([param], lr=0.02, lam=0.3, delta=0.7, regularizer=regularizer)
-    update = kind([free], lr=0.02, regularizer="none")
-    start = optimizer.dual(param)
-    torch.manual_seed(1)
-    for _ in range(40):
-        gradient = torch.randn_like(param)
-        push(optimizer, param, gradient)
-        push(update, free, gradient)
-    expected = prox(regularizer, start + free.detach(), 0.3, 0.7)
-    torch.testing.assert_close(param.detach(), expected, atol=1e-13, rtol=0)
-    torch.testing.assert_close(optimizer.dual(param), start + free.detach(), atol=1e-13, rtol=0)
-    assert regularizer == "none" or 0 < (param == 0).sum() < param.numel()
+        params[-1][:2] = 0
+        params[-1][:, :3] = 0
+    free = [torch.nn.Parameter(torch.zeros_like(param)) for param in params]
+    optimizer = kind(params, lr=0.02, lam=0.3, delta=0.7, regularizer=regularizer)
+    update = kind(free, lr=0.02, regularizer="none")
+    start = [optimizer.dual(param) for param in params]
+    for seed in range(40):
+        anything(params, seed)
+        anything(free, seed)
+        optimizer.step()
+        update.step()
+    duals = [v + moved.detach() for v, moved in zip(start, free, strict=True)]
+    functional = get_regularizer(regularizer)
+    expected = jointly(functional, lambda j, v: 0.7 * j.prox(v, 0.3), duals)
+    assert_close(params, expected, atol=1e-13)
+    assert_close([optimizer.dual(param) for param in params], duals, atol=1e-13)
+    zeros = sum(int((param == 0).sum()) for param in params)
+    if "l1" in regularizer or regularizer in ("group_rows", "group_columns"):
+        assert 0 < zeros < sum(param.numel() for param in params)
 
 
+@REGULARIZED
 @pytest.mark.parametrize("contiguous", [True, False])
-def test_weights_read_off_in_pieces_are_those_of_the_whole(monkeypatch, contiguous):
-    """40 weights in pieces of 7, and a transposed parameter, which is not cut."""
-    start = weights().detach()[:8, :5]
-    pieces, whole = (
-        torch.nn.Parameter(start.clone() if contiguous else start.clone().t()) for _ in range(2)
-    )
-    for param, size in ((pieces, 7), (whole, 64)):
-        monkeypatch.setattr(dual, "CHUNK", size)
-        optimizer = AdaBreg([param], lr=0.05, lam=0.02)
+def test_weights_read_off_in_pieces_are_those_of_the_whole(monkeypatch, regularizer, contiguous):
+    """Pieces of about 40 weights, and updates of 10 at a time; a strided parameter as well."""
+    found = []
+    for chunk, batch in ((40, 10), (1 << 14, 1 << 20)):
+        monkeypatch.setattr(dual, "CHUNK", chunk)
+        monkeypatch.setattr(bregman, "BATCH", batch)
+        params = weights(regularizer, sparse=True)
+        params += weights(regularizer, sparse=True, seed=1) if len(params) == 1 else []
+        if not contiguous:
+            params = [torch.nn.Parameter(strided(param.detach())) for param in params]
+        optimizer = AdaBreg(params, lr=0.05, lam=0.1, regularizer=regularizer)
         for seed in range(9):
-            torch.manual_seed(seed)
-            param.grad = torch.randn_like(param)
+            anything(params, seed)
             optimizer.step()
-    assert torch.equal(pieces, whole)
-    assert 0 < (pieces == 0).sum() < pieces.numel()
+        found.append(params)
+    for pieces, whole in zip(*found, strict=True):
+        torch.testing.assert_close(pieces, whole, atol=1e-8, rtol=0)
+
+
+def strided(tensor):
+    """The same numbers, laid out in another order."""
+    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def test_a_state_that_kept_the_dual_as_a_sum_goes_on():
     """As saved before the dual was one float64 tensor: dual + drift, and the step a number."""
-    param = weights(sparse=True)
+    param = weight(sparse=True)
     optimizer = AdaBreg([param], lr=0.05, lam=0.2)
     push(optimizer, param, 0.3, 3)
     old = copy.deepcopy(optimizer.state_dict())
@@ -102,7 +148,7 @@ def test_a_state_that_kept_the_dual_as_a_sum_goes_on():
 
 @BREGMAN
 def test_support_is_where_the_dual_exceeds_lam(kind):
-    param = weights(sparse=True)
+    param = weight(sparse=True)
     optimizer = kind([param], lr=0.05, lam=0.2)
     for seed in range(50):
         torch.manual_seed(seed)
@@ -129,7 +175,7 @@ def test_tiny_steps_add_up_at_large_lam(dtype, start):
 
 @BREGMAN
 def test_dual_of_bfloat16_keeps_its_precision_through_save_and_load(kind):
-    param = weights(dtype=torch.bfloat16)
+    param = weight(dtype=torch.bfloat16)
     optimizer = kind([param], lr=1e-5, lam=10.0)
     push(optimizer, param, 0.3, 7)
     file = io.BytesIO()
@@ -146,31 +192,37 @@ def test_dual_of_bfloat16_keeps_its_precision_through_save_and_load(kind):
 
 def moved(kind, regularizer="l1", dtype=torch.float32, **settings):
     """An optimizer in the middle of its work, with zero and non-zero weights."""
-    param = weights(regularizer, dtype, sparse=regularizer in ("l1", "l1_nonneg"))
-    optimizer = kind([param], lr=0.02, lam=0.2, regularizer=regularizer, **settings)
+    params = weights(regularizer, dtype, sparse=regularizer in ("l1", "l1_nonneg"))
+    optimizer = kind(params, lr=0.02, lam=0.2, regularizer=regularizer, **settings)
     for seed in range(20):
-        torch.manual_seed(seed)
-        push(optimizer, param, torch.randn_like(param))
-    return optimizer, param
+        anything(params, seed)
+        optimizer.step()
+    return optimizer, params[0] if len(params) == 1 else params
+
+
+def forget_momentum(optimizer):
+    for state in optimizer.state.values():
+        for key in ("exp_avg", "momentum_buffer"):
+            state.get(key, torch.zeros(1)).zero_()
 
 
 @BREGMAN
 @REGULARIZED
 @pytest.mark.parametrize("lam", [0.02, 5.0])
 def test_lam_changes_and_nothing_else(kind, regularizer, lam):
-    optimizer, param = moved(kind, regularizer, torch.float64, delta=0.5)
-    theta = param.detach().clone()
-    p = (optimizer.dual(param) - theta / 0.5) / 0.2
+    optimizer, _ = moved(kind, regularizer, torch.float64, delta=0.5)
+    params = optimizer.param_groups[0]["params"]
+    theta = copies(params)
+    inside = [optimizer.dual(p) - t / 0.5 for p, t in zip(params, theta, strict=True)]  # lam p
     optimizer.set_lam(lam, group=0)
-    assert torch.equal(param, theta)
-    expected = theta / 0.5 + (0 if regularizer == "none" else lam * p)
-    torch.testing.assert_close(optimizer.dual(param), expected, atol=1e-13, rtol=1e-13)
-    for state in optimizer.state.values():  # no momentum, so that only the change can act
-        for key in ("exp_avg", "momentum_buffer"):
-            state.get(key, torch.zeros(1)).zero_()
-    push(optimizer, param, 0.0)
-    torch.testing.assert_close(param.detach(), theta, atol=1e-13, rtol=0)
-    assert torch.equal(param == 0, theta == 0)
+    assert all(torch.equal(p, t) for p, t in zip(params, theta, strict=True))
+    grown = 0 if regularizer == "none" else lam / 0.2
+    expected = [t / 0.5 + grown * p for t, p in zip(theta, inside, strict=True)]
+    assert_close([optimizer.dual(p) for p in params], expected, atol=1e-13, rtol=1e-13)
+    forget_momentum(optimizer)  # so that only the change can act
+    push(optimizer, params, 0.0)
+    assert_close(params, theta, atol=1e-13)
+    assert same_zeros(regularizer, params, theta)
 
 
 @BREGMAN
@@ -218,7 +270,7 @@ def test_a_schedule_that_writes_the_group_changes_lam_alike(kind):
 
 @BREGMAN
 def test_lam_before_the_first_step_is_the_one_that_counts(kind):
-    param = weights()
+    param = weight()
     before = param.detach().clone()
     optimizer = kind([param], lam=0.1)
     optimizer.param_groups[0]["lam"] = 3.0
@@ -240,18 +292,78 @@ def test_lam_to_zero_and_back_starts_zeros_afresh(kind):
 @BREGMAN
 @REGULARIZED
 def test_resync_makes_an_outside_change_last(kind, regularizer):
-    optimizer, param = moved(kind, regularizer)
-    for state in optimizer.state.values():
-        state.get("exp_avg", torch.zeros(1)).zero_()
+    optimizer, _ = moved(kind, regularizer)
+    params = optimizer.param_groups[0]["params"]
+    forget_momentum(optimizer)
     with torch.no_grad():
-        param.mul_(20).round_().div_(20)  # rounding
-        param[:2] = 0  # masking
-        param[2:4] = 0.25  # loading
-    changed = param.detach().clone()
-    optimizer.resync([param])
-    push(optimizer, param, 0.0, 5)
-    torch.testing.assert_close(param.detach(), changed, atol=1e-7, rtol=1e-6)
-    assert torch.equal(param == 0, changed == 0)
+        for param in params:
+            param.mul_(20).round_().div_(20)  # rounding
+        params[-1][:2] = 0  # masking
+        params[-1][2:4] = 0.25  # loading
+    changed = copies(params)
+    optimizer.resync(params[-1:] if get_regularizer(regularizer).joint else None)
+    push(optimizer, params, 0.0, 5)
+    assert_close(params, changed, atol=1e-7, rtol=1e-6)
+    assert same_zeros(regularizer, params, changed)
+
+
+@BREGMAN
+@REGULARIZED
+def test_a_saved_state_goes_on_alike(kind, regularizer):
+    optimizer, _ = moved(kind, regularizer)
+    params = optimizer.param_groups[0]["params"]
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    twins = [torch.nn.Parameter(theta) for theta in copies(params)]
+    twin = kind(twins, lr=1.0)
+    twin.load_state_dict(torch.load(file, weights_only=True))
+    for seed in range(3):
+        for own, those in ((optimizer, params), (twin, twins)):
+            anything(those, seed)
+            own.step()
+    assert all(torch.equal(a, b) for a, b in zip(params, twins, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "lam"), [(AdaBreg, 0.3), (LinBreg, 0.3), (ProxSGD, 1.3)])
+def test_neurons_go_with_all_that_leads_in_and_out(kind, lam):
+    """Between two layers of 8 neurons whole neurons vanish, from both tensors at once."""
+    params = weights("group_neurons:in+out")
+    with torch.no_grad():
+        for param in params:
+            param.mul_(10)
+        params[0][3:6] = 0
+        params[1][:, 3:6] = 0
+    optimizer = kind(params, lr=0.1, lam=lam, regularizer="group_neurons:in+out")
+    for seed in range(6):
+        anything(params, seed)
+        optimizer.step()
+    dead = (params[0] == 0).all(1)
+    assert 0 < dead.sum() < 8
+    assert torch.equal(dead, (params[0] == 0).any(1))
+    assert torch.equal(dead, (params[1] == 0).all(0))
+    if kind is not ProxSGD:
+        left = optimizer.nonzero_at(0.6, 0)
+        optimizer.set_lam(0.6, keep="dual")
+        assert left == sum(int((param != 0).sum()) for param in params)
+        assert (params[0] == 0).all(1).sum() >= dead.sum()
+        assert torch.equal((params[0] == 0).all(1), (params[1] == 0).all(0))
+
+
+def test_all_parameters_of_a_coupled_group_need_a_gradient_or_none():
+    params = weights("group_neurons:in+out")
+    optimizer = LinBreg(params, regularizer="group_neurons:in+out")
+    optimizer.step()
+    params[0].grad = torch.zeros_like(params[0])
+    with pytest.raises(RuntimeError, match="couples the parameters of its group: all of them need"):
+        optimizer.step()
+
+
+def test_a_parameter_that_would_be_in_two_groups_of_neurons_is_refused():
+    first, between, last = (torch.nn.Parameter(torch.zeros(4, 4)) for _ in range(3))
+    groups = [{"params": [first, between]}, {"params": [between, last]}]
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        LinBreg(groups, regularizer="group_neurons:in+out")
 
 
 def test_without_resync_the_change_is_undone():

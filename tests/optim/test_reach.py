@@ -9,10 +9,11 @@ from snnbreg.optim import AdaBreg, LinBreg, unreachable_lam
 def run(lam, start, steps=50, lr=0.01):
     param = torch.nn.Parameter(torch.full((4,), start, dtype=torch.float64))
     optimizer = AdaBreg([param], lr=lr, lam=lam)
+    warnings = unreachable_lam(optimizer, [steps * lr])
     for _ in range(steps):
         param.grad = torch.ones(4, dtype=torch.float64)
         optimizer.step()
-    return unreachable_lam(optimizer, [steps * lr], 1.0 if start else 0.5), param.detach()
+    return warnings, param.detach()
 
 
 def test_dense_start_is_warned_above_half_the_reach():
@@ -42,6 +43,27 @@ def test_sparse_start_is_warned_above_the_reach():
     (message,), still = run(lam=0.55, start=0.0)
     assert "at most 0.5. Weights that start at zero stay there. Lower lam" in message
     assert (still == 0).all()
+
+
+def test_each_group_is_judged_by_its_own_zeros():
+    """Where small layers start dense and large ones sparse (ERK), each has its own limit."""
+    dense, sparse = torch.ones(2, 2), torch.eye(2)
+    messages = []
+    for start in ([dense], [sparse], [dense, sparse]):
+        params = [torch.nn.Parameter(theta.clone()) for theta in start]
+        messages.append([len(unreachable_lam(AdaBreg(params, lam=x), [1.0])) for x in (0.7, 1.1)])
+    assert messages == [[1, 1], [0, 1], [0, 1]]
+
+
+def test_the_nuclear_norm_is_not_judged():
+    """Entries that all move by 0.3 make a singular value of 1.2 of a 4 x 4 matrix."""
+    param = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.float64))
+    optimizer = AdaBreg([param], lr=0.1, lam=1.0, regularizer="nuclear")
+    assert unreachable_lam(optimizer, [0.3]) == []
+    for _ in range(3):
+        param.grad = -torch.ones_like(param)
+        optimizer.step()
+    assert (param > 0.01).all()
 
 
 @pytest.mark.parametrize("kind", [LinBreg, torch.optim.Adam])

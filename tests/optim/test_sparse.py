@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from regularizer_cases import CASES
 from snnbreg.optim import count_nonzero, density, layer_densities, sparsify_
 
 
@@ -41,6 +42,46 @@ def test_groups_are_kept_or_dropped_as_a_whole(regularizer, shape, dims):
     kept = (weight != 0).any(dims)
     assert torch.equal(kept, (weight != 0).all(dims))
     assert 0.2 < kept.double().mean() < 0.6
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in ("none", "nuclear")], ids=lambda c: c.name
+)
+def test_every_regulariser_keeps_one_group_at_least_and_its_variance(case, exact):
+    """At a density that keeps nothing of six numbers; the kept share then is 1 / groups."""
+    groups = case.groups or [(i,) for i in range(6)]
+    for seed in range(5):
+        tensors = [torch.ones(shape) for shape in case.shapes]
+        params = tensors if len(tensors) > 1 else tensors[0]
+        assert sparsify_(params, 1e-9, generator(seed), case.name, exact) is params
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        assert tuple(flat.nonzero().flatten().tolist()) in [tuple(sorted(g)) for g in groups]
+        assert flat.max().item() == pytest.approx(len(groups) ** 0.5)
+
+
+def test_the_expected_share_counts_the_one_that_is_kept():
+    """Of two rows at density 0.3, nothing would remain in half of the cases: 0.3 + 0.7^2 / 2."""
+    weights = [sparsify_(torch.ones(2, 3), 0.3, generator(i), "group_rows") for i in range(400)]
+    share = 0.3 + 0.7**2 / 2
+    assert density(weights) == pytest.approx(share, abs=0.06)
+    assert max(weights[0].flatten()).item() == pytest.approx(share**-0.5)
+
+
+@pytest.mark.parametrize("value", [0.001, 0.1, 0.333, 0.9])
+def test_exact_counts_are_met(value):
+    assert torch.count_nonzero(sparsify_(dense(50, 40), value, generator(), exact=True)) == round(
+        value * 2000
+    )
+
+
+def test_the_nuclear_norm_starts_with_low_rank():
+    weight, before = dense(20, 8), dense(20, 8)
+    sparsify_(weight, 0.25, generator(), "nuclear", exact=True)
+    left = torch.linalg.svdvals(weight)
+    assert int((left > 1e-4).sum()) == 2
+    assert torch.isclose(left[0], 2 * torch.linalg.svdvals(before), rtol=1e-4).any()
+    assert (weight != 0).all()
 
 
 def test_dense_is_untouched_bit_for_bit_and_draws_nothing():

@@ -41,7 +41,10 @@ class Lasso(Sparsifier):
     ) -> None:
         super().__init__(course, density, allocation)
         check_number("lam", lam)
-        get_regularizer(regularizer)
+        if get_regularizer(regularizer).joint is not None:
+            raise ValueError(
+                f"Invalid regularizer: lasso takes one of single tensors, not {regularizer!r}."
+            )
         self.lam, self.decoupled, self.end = lam, decoupled, course.step_at("end", end)
         self.names = [_fitting(regularizer, weight) for weight in self.weights]
 
@@ -82,4 +85,4 @@ class Lasso(Sparsifier):
 
 def _fitting(name: str, weight: Tensor) -> str:
     """The regulariser's name, or l1 where it is not defined for the shape."""
-    return name if get_regularizer(name).ndim in (None, weight.ndim) else "l1"
+    return "l1" if get_regularizer(name).requires(weight.shape) else name
