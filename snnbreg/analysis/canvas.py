@@ -12,6 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import numpy as np
+
+from snnbreg.analysis.measures import measure_name
+from snnbreg.runs import ACCURACY
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -136,6 +141,36 @@ def lambda_axis(axes: Axes, values: Sequence[float]) -> None:
         axes.tick_params(axis="x", labelsize=8)
     axes.minorticks_off()
     axes.set_xlabel("λ")
+
+
+def score_axis(axes: Axes, what: str, measure: str) -> None:
+    """A y axis for a measure, ``what`` saying of which samples: per cent where it is accuracy."""
+    name = measure_name(measure)
+    axes.set_ylabel(f"{what} {name} (%)" if measure == ACCURACY else f"{what} {name}")
+    if measure == ACCURACY:
+        percent(axes.yaxis)
+
+
+def epoch_axis(axes: Axes) -> None:
+    """An x axis of whole epochs."""
+    axes.locator_params(axis="x", integer=True)
+    axes.margins(x=0.02)
+    axes.set_xlabel("epoch")
+
+
+def log_where_wide(axes: Axes) -> None:
+    """A logarithmic y axis where the lines' positive values differ by a factor of 8 or more."""
+    values = [float(y) for line in axes.lines for y in np.asarray(line.get_ydata(), float) if y > 0]
+    if not values or max(values) < 8 * min(values):
+        return
+    from matplotlib.ticker import LogLocator
+
+    form = axes.yaxis.get_major_formatter()
+    axes.set_yscale("log")
+    steps = (1, 2, 5) if max(values) < 200 * min(values) else (1,)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    axes.yaxis.set_major_formatter(form)
+    axes.minorticks_off()
 
 
 def percent(axis: Any) -> None:

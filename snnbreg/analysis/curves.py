@@ -20,7 +20,7 @@ from snnbreg.analysis.studies import (
     sweeps,
 )
 from snnbreg.analysis.study_tables import optimizer_name
-from snnbreg.runs import Run
+from snnbreg.runs import ACCURACY, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +55,14 @@ def title(axes: Axes, sweep: Sweep) -> None:
 def by_epoch(
     runs: Sequence[Run], column: str, label: str, scheduled: bool | None
 ) -> tuple[Figure, list[Axes]]:
-    """A column of the metrics against the epoch, a line per lambda, bands of one deviation."""
-    found = main_sweeps(runs, scheduled)
+    """A column of the metrics against the epoch, a line per lambda, bands of one deviation.
+
+    Raises:
+        ValueError: there is no sweep with this column.
+    """
+    found = [s for s in main_sweeps(runs, scheduled) if column in s.first.history]
+    if not found:
+        raise ValueError(f"No run has {column} in its metrics")
     figure, all_axes = canvas.panels(len(found))
     for axes, sweep in zip(all_axes, found, strict=True):
         colours = canvas.lambda_colours(list(sweep.groups))
@@ -67,9 +73,8 @@ def by_epoch(
         if dense is not None:
             name = optimizer_name(dense.runs[0])
             band(axes, dense, column, name, canvas.BASELINE, linestyle="--")
-        axes.set_xlabel("epoch")
+        canvas.epoch_axis(axes)
         axes.set_ylabel(label)
-        axes.margins(x=0.02)
         title(axes, sweep)
         axes.legend(title="λ", **canvas.BESIDE)
     return figure, all_axes
@@ -77,7 +82,19 @@ def by_epoch(
 
 def band(axes: Axes, group: Group, column: str, label: str, colour: Any, **line: Any) -> None:
     """A group's mean as a line and one standard deviation on both sides as a band."""
-    epochs, means, deviations = group.curve(column)
+    line_with_band(axes, *group.curve(column), label, colour, **line)
+
+
+def line_with_band(
+    axes: Axes,
+    epochs: Sequence[float],
+    means: Sequence[float],
+    deviations: Sequence[float],
+    label: str,
+    colour: Any,
+    **line: Any,
+) -> None:
+    """Means as a line, and one standard deviation on both sides as a band."""
     axes.plot(epochs, means, label=label, color=colour, **line)
     low = [m - d for m, d in zip(means, deviations, strict=True)]
     high = [m + d for m, d in zip(means, deviations, strict=True)]
@@ -138,25 +155,26 @@ def firing_rates(runs: Sequence[Run]) -> Figure:
 
 
 def by_lambda(runs: Sequence[Run], scheduled: bool) -> Figure:
-    """Best validation accuracy against lambda: mean, deviation and every run."""
+    """Best validation score against lambda: mean, deviation and every run."""
     found = main_sweeps(runs, scheduled)
     figure, all_axes = canvas.panels(len(found))
     for axes, sweep in zip(all_axes, found, strict=True):
         colour = canvas.OKABE_ITO[0]
-        points = [(lam, *_summary(group, "best_val_acc")) for lam, group in sweep.groups.items()]
+        points = [
+            (lam, *_summary(group, "best_val_{measure}")) for lam, group in sweep.groups.items()
+        ]
         points = [point for point in points if math.isfinite(point[1])]
         lams, means, deviations = (list(column) for column in zip(*points, strict=True))
         for lam, group in sweep.groups.items():
-            single = group.values("best_val_acc")
+            single = group.values("best_val_{measure}")
             axes.scatter([lam] * len(single), single, s=14, color=colour, alpha=0.35, linewidth=0)
         axes.errorbar(
             lams, means, yerr=deviations, color=colour, marker="o", markersize=5, capsize=2.5,
             linewidth=1.5, label=optimizer_name(sweep.first),
         )  # fmt: skip
-        dense_line(axes, runs, sweep, "best_val_acc")
+        dense_line(axes, runs, sweep, "best_val_{measure}")
         canvas.lambda_axis(axes, lams)
-        axes.set_ylabel("best validation accuracy (%)")
-        canvas.percent(axes.yaxis)
+        canvas.score_axis(axes, "best validation", sweep.first.measure)
         title(axes, sweep)
         axes.legend(loc="best")
     return figure
@@ -202,8 +220,9 @@ def accuracy_against_density(runs: Sequence[Run]) -> Figure:
     for axes, (name, these) in zip(all_axes, found.items(), strict=True):
         for i, sweep in enumerate(these[: len(canvas.MARKERS)]):
             _trade_off(axes, sweep, canvas.OKABE_ITO[i], canvas.MARKERS[i])
-        mean = dense_line(axes, runs, these[0], "deployed_test_acc", any_schedule=True)
-        if mean is not None:
+        measure = these[0].first.measure
+        mean = dense_line(axes, runs, these[0], "deployed_test_{measure}", any_schedule=True)
+        if mean is not None and measure == ACCURACY:
             axes.axhline(
                 mean - POINT,
                 color=canvas.BASELINE,
@@ -214,8 +233,7 @@ def accuracy_against_density(runs: Sequence[Run]) -> Figure:
         axes.set_xscale("log")
         _density_ticks(axes)
         axes.set_xlabel("density (% of the weights, logarithmic)")
-        axes.set_ylabel("deployed test accuracy (%)")
-        canvas.percent(axes.yaxis)
+        canvas.score_axis(axes, "deployed test", measure)
         axes.set_title(
             f"{name} · {len(dense_groups(runs, name))} dense, {len(these)} sweeps", loc="left"
         )
@@ -226,7 +244,7 @@ def accuracy_against_density(runs: Sequence[Run]) -> Figure:
 def _trade_off(axes: Axes, sweep: Sweep, colour: str, marker: str) -> None:
     points = []
     for group in sweep.groups.values():
-        density, accuracy = _summary(group, "density"), _summary(group, "deployed_test_acc")
+        density, accuracy = _summary(group, "density"), _summary(group, "deployed_test_{measure}")
         if density[0] > 0 and math.isfinite(accuracy[0]):
             points.append((*density, *accuracy))
     if not points:
@@ -242,7 +260,7 @@ def _trade_off(axes: Axes, sweep: Sweep, colour: str, marker: str) -> None:
     )  # fmt: skip
     chosen = sweep.groups[sweep.chosen()]
     axes.annotate(
-        chosen.runs[0].lam_words, (chosen.mean("density"), chosen.mean("deployed_test_acc")),
+        chosen.runs[0].lam_words, (chosen.mean("density"), chosen.mean("deployed_test_{measure}")),
         xytext=(7, -11), textcoords="offset points", color=colour, fontsize=8.5, zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
     )  # fmt: skip

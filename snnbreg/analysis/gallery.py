@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import canvas, confusion, curves, methods, states
+from snnbreg.analysis import autoencoder, bregman, canvas, confusion, curves, methods, states
+from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.studies import datasets
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
@@ -65,6 +66,25 @@ FIGURES = {
         "Deployed test accuracy against the number of non-zero weights, a line per method; dashed: "
         "dense networks of several sizes. Settings chosen on the validation split. Bars: one "
         "standard deviation over runs."),
+    "bregman_figure2": Picture(
+        bregman.figure2, "SGD, LinBreg and ProxSGD over λ",
+        "As figure 2 of Bungert et al. 2021: validation score (the first tenth of the epochs may "
+        f"lie outside), sum of the sizes of all weights, and non-zero weights by epoch. {BANDS}"),
+    "bregman_figure3": Picture(
+        bregman.figure3, "Methods at one λ: momentum and adaptive steps",
+        "As figure 3 of Bungert et al. 2021: the methods at the λ that most of them share, dashed "
+        "those that make no zeros; validation score (the first tenth of the epochs may lie "
+        f"outside), sum of the sizes of all weights, and non-zero weights by epoch. {BANDS}"),
+    "autoencoder_neurons": Picture(
+        autoencoder.neurons, "Active neurons per layer",
+        "As figure 4 of Bungert et al. 2021: neurons with at least one incoming weight, by epoch "
+        "and before and after training. Lines and bars: mean over runs; bands and ticks: one "
+        "standard deviation."),
+    "autoencoder_digits": Picture(
+        autoencoder.digits, "Reconstructed test images",
+        "As figure 5 of Bungert et al. 2021: what the network sees, in the grey values of the "
+        "target; what it makes of it at its best checkpoint; what is right. The first test samples "
+        "of one run."),
     "density_per_layer": Picture(
         states.density_per_layer, "Density per layer",
         "Share of non-zero weights of every matrix at the best checkpoint against λ; bars: one "
@@ -98,7 +118,7 @@ FIGURES = {
 
 
 TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
-    "table2": lambda runs: [table2(runs)],
+    "table2": lambda runs: [table2(runs, measure) for measure in measures(runs)],
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
     "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],

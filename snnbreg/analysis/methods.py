@@ -2,7 +2,7 @@
 
 A method is an optimizer with its sparsifier, trained for a number of epochs. Of its runs that aim
 at the same density (or, dense, have the same neurons) the settings with the best mean validation
-accuracy stand for it.
+score stand for it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, group_runs
+from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import paired_difference, paired_runs
 from snnbreg.analysis.studies import datasets, is_dense, of_dataset, selection_score
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
-from snnbreg.runs import Run
+from snnbreg.runs import ACCURACY, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,8 +111,8 @@ def points(runs: Sequence[Run], dataset: str) -> list[Point]:
 
 
 FIGURES = (
-    ("validation, deployed", "percent", "best_deployed_val_acc"),
-    ("test, deployed", "percent", "deployed_test_acc"),
+    ("validation, deployed", "score", "best_deployed_val_{measure}"),
+    ("test, deployed", "score", "deployed_test_{measure}"),
     ("density", "percent", "density"),
     ("non-zero", "count", "nonzero"),
     ("parameters", "count", "parameters"),
@@ -120,7 +121,7 @@ FIGURES = (
 )
 NOTES = (
     "Mean ± standard deviation over runs. Of each method and density the settings with the best "
-    "mean validation accuracy; 'tried': from how many. Seconds: training and validation, on "
+    "mean validation score; 'tried': from how many. Seconds: training and validation, on "
     "machines that may differ.",
     f"Difference to {OURS}: the row's deployed test accuracy less that of {OURS} at the same asked "
     "density (a small dense network: at the nearest number of non-zero weights), with a 95 % "
@@ -137,7 +138,7 @@ def methods_table(runs: Sequence[Run], dataset: str) -> Table:
         start: list[Cell] = [point.method, point.goal, len(point.group.runs), point.tried]
         rows.append([*start, *measures, _difference(point, found)])
     columns = [Column("method"), Column("goal"), Column("runs", "count"), Column("tried", "count"),
-               *(Column(name, unit) for name, unit, _ in FIGURES),
+               *score_columns(FIGURES, found[0].group.runs[0].measure if found else ACCURACY),
                Column(f"difference to {OURS}", "points")]  # fmt: skip
     return Table(
         f"methods_{dataset}", f"Methods at equal density on {dataset}", columns, rows, list(NOTES)
@@ -146,6 +147,8 @@ def methods_table(runs: Sequence[Run], dataset: str) -> Table:
 
 def _difference(point: Point, found: Sequence[Point]) -> Interval | None:
     """The accuracy of a point less that of our method at the same density."""
+    if point.group.runs[0].measure != ACCURACY:
+        return None
     ours = [p for p in found if p.method.split(",")[0] == OURS and p.method != point.method]
     same = [p for p in ours if p.share is not None and p.share == point.share]
     if point.method.startswith(DENSE) and ours:
@@ -178,8 +181,7 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
             _line(axes, [p for p in these if p.method == method], method, place)
         axes.set_xscale("log")
         axes.set_xlabel("non-zero weights (logarithmic)")
-        axes.set_ylabel("deployed test accuracy (%)")
-        canvas.percent(axes.yaxis)
+        canvas.score_axis(axes, "deployed test", these[0].group.runs[0].measure)
         members = max((p.group for p in these), key=lambda group: len(group.runs)).members
         axes.set_title(f"{name} · {members}", loc="left")
         axes.legend(**canvas.BESIDE)
@@ -189,7 +191,7 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
 def _line(axes: Axes, these: Sequence[Point], method: str, place: int) -> None:
     x, y, spread = [], [], []
     for point in these:
-        accuracy = Measure.of(point.group, "deployed_test_acc")
+        accuracy = Measure.of(point.group, "deployed_test_{measure}")
         if accuracy is not None:
             x.append(point.group.mean("nonzero"))
             y.append(accuracy.mean)

@@ -16,7 +16,7 @@ from snnbreg.analysis.groups import Group
 from snnbreg.analysis.studies import baseline, dense_groups, is_adam, of_dataset, sweeps
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
-from snnbreg.runs import Array, Run
+from snnbreg.runs import ACCURACY, Array, Run
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +178,7 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
     one of Adam's.
     """
     kept = [run for run in of_dataset(runs, dataset) if run.folder.predictions.is_file()]
+    kept = [run for run in kept if run.measure == ACCURACY]
     dense = [group for group in dense_groups(kept, dataset) if is_adam(group)]
     rows: list[list[Cell]] = []
     for sweep in sweeps(kept, dataset) if dense else []:

@@ -30,13 +30,14 @@ def layer_name(parameter: str) -> str:
     """A layer or its weight matrix in words.
 
     Example:
-        >>> layer_name("layers.0"), layer_name("layers.1.neuron.weight")
-        ('layer 1', 'layer 2, recurrent')
+        >>> [layer_name(f"layers.{rest}") for rest in ("0", "1.neuron.weight", "2.weight")]
+        ['layer 1', 'layer 2, recurrent', 'layer 3']
     """
     parts = parameter.split(".")
     if parts[0] == "layers" and parts[1].isdigit():
-        kinds = {"linear": "input", "neuron": "recurrent"}
-        return ", ".join([f"layer {int(parts[1]) + 1}", *(kinds.get(p, p) for p in parts[2:3])])
+        kinds = {"linear": "input", "neuron": "recurrent", "weight": ""}
+        kind = [kinds.get(part, part) for part in parts[2:3]]
+        return ", ".join(filter(None, [f"layer {int(parts[1]) + 1}", *kind]))
     return parts[0]
 
 

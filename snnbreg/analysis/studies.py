@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
-from snnbreg.runs import Run, chosen_key
+from snnbreg.runs import ACCURACY, Run, chosen_key
 
 PAPER_ORDER = ("shd", "ssc", "psmnist")
 COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
@@ -56,7 +56,7 @@ class Sweep:
         return sum(len(group.runs) for group in self.groups.values())
 
     def chosen(self) -> float:
-        """The lambda > 0 with the best mean validation accuracy.
+        """The lambda > 0 with the best mean validation score.
 
         Among equals the one with the least density, then the smallest.
         """
@@ -69,9 +69,16 @@ class Sweep:
 
 
 def selection_score(group: Group) -> float:
-    """Mean validation accuracy in the evaluation that chose the runs' checkpoints."""
-    score = group.mean(chosen_key(group.runs[0].summary))
-    return score if math.isfinite(score) else -math.inf
+    """Mean validation score in the evaluation that chose the runs' checkpoints.
+
+    Returns:
+        The higher, the better: minus the measure where less of it is better.
+    """
+    first = group.runs[0]
+    score = group.mean(chosen_key(first.summary))
+    if not math.isfinite(score):
+        return -math.inf
+    return score if first.higher_is_better else -score
 
 
 def is_dense(run: Run) -> bool:
@@ -149,7 +156,7 @@ def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Grou
     """The dense runs that a run is to be compared with.
 
     Only the same data set counts; then Adam, with or without weight decay; then the same schedule;
-    then most equal settings of data, network and trainer; then validation accuracy.
+    then most equal settings of data, network and trainer; then validation score.
 
     Args:
         runs: any runs.
@@ -185,10 +192,11 @@ def sparsest_within(runs: Sequence[Run], dataset: str, loss: float = POINT) -> G
         loss: allowed loss of mean accuracy, a fraction.
 
     Returns:
-        None where there is no baseline or no group is close enough.
+        None where there is no baseline or no group is close enough, or where the runs are scored
+        by something else than accuracy, of which a point is no measure.
     """
     best: Group | None = None
-    key = "best_deployed_val_acc"
+    key = f"best_deployed_val_{ACCURACY}"
     for sweep in sweeps(runs, dataset):
         dense = baseline(runs, sweep.first, any_schedule=True)
         if dense is None:

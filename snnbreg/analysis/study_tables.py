@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from snnbreg.analysis.groups import Group, group_runs
+from snnbreg.analysis.measures import Figure, measure_name, score_columns
 from snnbreg.analysis.studies import (
     baseline,
     datasets,
@@ -17,7 +18,7 @@ from snnbreg.analysis.studies import (
     sweeps,
 )
 from snnbreg.analysis.tables import Cell, Column, Measure, Table
-from snnbreg.runs import Run
+from snnbreg.runs import ACCURACY, Run
 
 PAPER = {
     "shd": ("93.39", "92.98", "92.28"),
@@ -29,18 +30,18 @@ The row of Adam is quoted there from Queant et al. 2025."""
 
 MEANS = (
     "Mean ± standard deviation over runs, at the chosen checkpoint (by default the one with the "
-    "best validation accuracy)."
+    "best validation score)."
 )
-FIGURES = (
-    ("validation", "percent", "best_val_acc"),
-    ("test", "percent", "test_acc"),
-    ("test, deployed", "percent", "deployed_test_acc"),
+FIGURES: tuple[Figure, ...] = (
+    ("validation", "score", "best_val_{measure}"),
+    ("test", "score", "test_{measure}"),
+    ("test, deployed", "score", "deployed_test_{measure}"),
     ("density", "percent", "density"),
     ("non-zero", "count", "nonzero"),
 )
 
 
-def _measures(group: Group, figures: Sequence[tuple[str, str, str]] = FIGURES) -> list[Cell]:
+def _measures(group: Group, figures: Sequence[Figure] = FIGURES) -> list[Cell]:
     return [Measure.of(group, key) for _, _, key in figures]
 
 
@@ -105,12 +106,17 @@ def weight_shapes(run: Run) -> Shapes:
     return {name: tuple(network[name].shape) for name in counted}
 
 
-def table2(runs: Sequence[Run]) -> Table:
+def table2(runs: Sequence[Run], measure: str = ACCURACY) -> Table:
     """Test accuracy beside the re-run dense baseline (Table 2 of the paper).
 
     Lambda is chosen by mean validation accuracy; test accuracy and density are those of the
     checkpoints with the best validation accuracy.
+
+    Args:
+        runs: any runs; those that are scored by another measure do not count.
+        measure: in place of accuracy.
     """
+    runs = [run for run in runs if run.measure == measure]
     rows: list[list[Cell]] = []
     for dataset in datasets(runs):
         paper = PAPER.get(dataset, (None, None, None))
@@ -129,18 +135,22 @@ def table2(runs: Sequence[Run]) -> Table:
             row[1] = f"{row[1]}, sparsest*"
             rows.append(row)
     columns = [Column("data set"), Column("method"), Column("schedule"), Column("λ", "number"),
-               Column("runs", "count"), *(Column(n, u) for n, u, _ in FIGURES),
+               Column("runs", "count"), *score_columns(FIGURES, measure),
                Column("paper", "text")]  # fmt: skip
+    name = "table2" if measure == ACCURACY else f"table2_{measure}"
+    notes = [f"{MEANS} Deployed: whole delays, no spread."]
+    if measure == ACCURACY:
+        notes[0] += " Paper: test accuracy in %, where quoted."
+        notes.append("* the least density whose deployed validation accuracy is within one point "
+                     "of the best dense one's.")  # fmt: skip
     return Table(
-        "table2", "Test accuracy and density, λ chosen on the validation split", columns, rows,
-        [f"{MEANS} Deployed: whole delays, no spread. Paper: test accuracy in %, where quoted.",
-         "* the least density whose deployed validation accuracy is within one point of the best "
-         "dense one's."],
+        name, f"Test {measure_name(measure)} and density, λ chosen on the validation split",
+        columns, rows, notes,
     ).without_empty()  # fmt: skip
 
 
 NAMES = {"adabreg": "AdaBreg", "linbreg": "LinBreg", "adam": "Adam", "adamw": "AdamW",
-         "sgd": "SGD", "proxsgd": "ProxSGD"}  # fmt: skip
+         "sgd": "SGD", "proxsgd": "ProxSGD", "proxadam": "ProxAdam"}  # fmt: skip
 
 
 def optimizer_name(run: Run) -> str:
@@ -166,10 +176,10 @@ def _row(dataset: str, group: Group, lam: float | None, quoted: str | None) -> l
     ]
 
 
-LAMBDA_FIGURES = (
+LAMBDA_FIGURES: tuple[Figure, ...] = (
     *FIGURES,
     ("density of all", "percent", "all_density"),
-    ("last validation", "percent", "last/val_acc"),
+    ("last validation", "score", "last/val_{measure}"),
     ("last density", "percent", "last/density"),
     ("firing rate", "percent", "firing_rate"),
     ("synops", "count", "synops"),
@@ -186,8 +196,9 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
     for sweep in sweeps(runs, dataset):
         for lam, group in sweep.groups.items():
             rows.append(_lambda_row(group, lam, sweep.label))
+    measure = next((run.measure for run in of_dataset(runs, dataset)), ACCURACY)
     columns = [Column("λ", "number"), Column("method"), Column("schedule"), Column("settings"),
-               Column("runs", "count"), *(Column(n, u) for n, u, _ in LAMBDA_FIGURES),
+               Column("runs", "count"), *score_columns(LAMBDA_FIGURES, measure),
                Column("diverged", "count")]  # fmt: skip
     return Table(
         f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
@@ -217,17 +228,24 @@ def summary_sentence(runs: Sequence[Run]) -> str:
         group, dense = sweep.groups[sweep.chosen()], baseline(runs, sweep.first, any_schedule=True)
         text = (
             f"On {dataset}, {optimizer_name(sweep.first)} at {group.runs[0].lam_words} keeps "
-            f"{_percent(group, 'density')} of the weights and classifies "
-            f"{_percent(group, 'test_acc')} of the test recordings correctly "
-            f"({_percent(group, 'deployed_test_acc')} as deployed; {group.members})"
+            f"{_percent(group, 'density')} of the weights and {_scored(group)}"
         )
         if dense is not None:
-            text += (
-                f"; dense {optimizer_name(dense.runs[0])} reaches {_percent(dense, 'test_acc')} "
-                f"({_percent(dense, 'deployed_test_acc')} as deployed; {dense.members})"
-            )
+            text += f"; dense {optimizer_name(dense.runs[0])} {_scored(dense, 'reaches')}"
         sentences.append(text + ".")
     return " ".join(sentences)
+
+
+def _scored(group: Group, verb: str = "") -> str:
+    """What a group does on the test split; short where a verb takes its place."""
+    measure = group.runs[0].measure
+    if measure != ACCURACY:
+        found = Measure.of(group, f"test_{measure}")
+        value = "an unknown" if found is None else f"{found.mean:.4g}"
+        return f"has {value} {measure_name(measure)} on the test samples ({group.members})"
+    share, deployed = (_percent(group, f"{key}_acc") for key in ("test", "deployed_test"))
+    correct = f"{verb} {share}" if verb else f"classifies {share} of the test recordings correctly"
+    return f"{correct} ({deployed} as deployed; {group.members})"
 
 
 def _percent(group: Group, key: str) -> str:

@@ -53,6 +53,13 @@ EXPERIMENTS: dict[str, list[list[str]]] = {
     ],
 }
 
+# Their own figures among those of the page.
+FIGURES = {
+    "bregman_figure2": ("bregman_figure2",),
+    "bregman_figure3": ("bregman_figure3",),
+    "bregman_figure4": ("autoencoder_neurons", "autoencoder_digits"),
+}
+
 
 def overrides_of(dataset: str, optimizer: str, schedule: str) -> list[str]:
     """The study's settings: an experiment of configs/experiment, else the data set's own.
@@ -132,10 +139,10 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
         target: a key of :data:`TARGETS` or :data:`EXPERIMENTS`.
         runs: the study's.
         output: folder; ``all`` and the targets of :data:`EXPERIMENTS` write one page,
-            ``report.html``, with everything.
+            ``report.html``, with everything, and ``figures/`` and ``tables/`` with its parts.
 
     Returns:
-        The files.
+        The files; of the parts of a page the target's own figures.
     """
     found = [read_run(run.folder) for run in runs if run.finished()]
     if target.startswith("figure"):
@@ -145,7 +152,9 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
         table = {"table1": analysis.table1, "table2": analysis.table2}[target](found)
         print(table.to_markdown())
         return list(table.save(output))
-    return [analysis.write_report(found, output, str(runs[0].folder.parent))]
+    page = analysis.write_report(found, output, str(runs[0].folder.parent))
+    pictures = [output / "figures" / f"{name}.png" for name in FIGURES.get(target, ())]
+    return [page, *(picture for picture in pictures if picture.is_file())]
 
 
 def run(options: Namespace) -> int:

@@ -8,9 +8,10 @@ from snnbreg.runs.folder import (
     uninterrupted,
     write_atomically,
 )
-from snnbreg.runs.run import Run, chosen_key, flat, read_run, read_runs
+from snnbreg.runs.run import ACCURACY, Run, chosen_key, flat, read_run, read_runs
 
 __all__ = [
+    "ACCURACY",
     "Array",
     "FolderInUseError",
     "Run",

@@ -79,7 +79,7 @@ class RunFolder:
     """Paths, readers and writers of one run folder (see ``outputs/`` and the README).
 
     ``config.yaml`` and ``metrics.csv`` (a row per finished epoch) are there while it trains;
-    ``predictions.npz`` (classes of the validation and test samples, see
+    ``predictions.npz`` (classes of the validation and test samples, or some patterns, see
     :func:`~snnbreg.training.summarise`) and then ``summary.json`` when it ends.
     """
 

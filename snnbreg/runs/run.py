@@ -16,6 +16,9 @@ from snnbreg.runs.folder import Array, RunFolder, read_yaml
 
 AnyRun = TypeVar("AnyRun", bound="Run")
 
+ACCURACY = "acc"
+"""The measure of classifications, a fraction; no other measure is known here."""
+
 log = logging.getLogger(__name__)
 
 
@@ -82,8 +85,25 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        """The data set's config name, ``?`` where the config has none."""
-        return str(self.settings.get("dataset.name", "?"))
+        """The data set's config name, ``?`` where the config has none: what runs share a panel.
+
+        The measure stands behind it where that is not accuracy, such as ``mnist_mse``: an
+        autoencoder and a classifier do not compare.
+        """
+        name = str(self.settings.get("dataset.name", "?"))
+        return name if self.measure == ACCURACY else f"{name}_{self.measure}"
+
+    @property
+    def measure(self) -> str:
+        """What the task is scored by, as columns name it; accuracy where nothing says it."""
+        columns = (name[4:] for name in self.history if name.startswith("val_"))
+        found = next((name for name in columns if name != "loss"), ACCURACY)
+        return str(self.summary.get("measure", found))
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the measure; older summaries do not say it."""
+        return bool(self.summary.get("higher_is_better", self.measure == ACCURACY))
 
     @property
     def scheduler(self) -> str:
@@ -104,10 +124,12 @@ class Run:
         """A figure of the result, at the best checkpoint.
 
         Args:
-            key: a number of the summary; ``all_density``, the share of all parameters that is not
+            key: a number of the summary, ``{measure}`` in it standing for the run's own;
+                ``all_density``, the share of all parameters that is not
                 a zero weight; or ``last/COLUMN``, a column of the metrics in the last epoch.
         """
         value: Any
+        key = key.replace("{measure}", self.measure)
         if key.startswith("last/"):
             value = (self.history.get(key[5:]) or [math.nan])[-1]
         elif key == "all_density":
@@ -164,7 +186,7 @@ def chosen_key(summary: Mapping[str, Any]) -> str:
     is older than the choice or the measure.
     """
     evaluation = "deployed_" if summary.get("select") == "deployed" else ""
-    return f"best_{evaluation}val_{summary.get('measure', 'acc')}"
+    return f"best_{evaluation}val_{summary.get('measure', ACCURACY)}"
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

@@ -21,6 +21,7 @@ COLUMNS: dict[str, str] = {
     "deployed_val_{measure}": "likewise",
     "nonzero": "weights that are not zero",
     "density": "nonzero / all weights",
+    "l1": "sum of the sizes of all weights",
     "linear": "likewise of the matrices alone, where there are convolutions too",
     "kernels": "kernels of convolutions with a non-zero weight / all kernels",
     "rows": "rows of matrices with a non-zero weight / all rows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,13 @@ import torch
 from torch import Tensor
 
 from snnbreg.runs import chosen_key, load_checkpoint, load_network
-from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate
-from snnbreg.training.network import delays_of
+from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate, evaluation_mode
+from snnbreg.training.network import delays_of, hard_delays_of
+from snnbreg.training.tasks import Reconstruction
 from snnbreg.training.trainer import Trainer
+
+SHOWN = 16
+"""Test samples of a reconstruction that are kept to look at."""
 
 
 def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, Any]:
@@ -21,7 +26,7 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     The network holds the best checkpoint's state afterwards. ``predictions.npz`` has, for each
     ``SPLIT`` of valid and test, ``SPLIT_ids`` (numbers of the samples in their data set),
     ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``, (n,) or
-    (n, T); a task that predicts no classes leaves no such file.
+    (n, T). Of a reconstruction it has some test samples to look at instead, see :func:`examples`.
 
     Args:
         trainer: after its ``fit``.
@@ -37,6 +42,7 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     summary: dict[str, Any] = {
         "status": status,
         "measure": measure,
+        "higher_is_better": trainer.task.higher_is_better,
         "best_epoch": best.get("epoch"),
         f"best_val_{measure}": best.get(f"val_{measure}"),
         f"best_deployed_val_{measure}": best.get(f"deployed_val_{measure}"),
@@ -48,7 +54,7 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         _, predictions = _answers(trainer, "valid", trainer.valid)
         if test is not None:
             tested, more = _answers(trainer, "test", test)
-            predictions |= more
+            predictions |= more | examples(trainer, test)
         if predictions:
             trainer.run.write_predictions(predictions)
     for prefix, evaluation in (("", "published"), ("deployed_", "deployed")):
@@ -84,6 +90,36 @@ def _answers(
         for name, classes in (("labels", labels), (evaluation, predicted)):
             arrays[f"{split}_{name}"] = classes.astype(_smallest(classes))
     return figures, arrays
+
+
+def examples(trainer: Trainer, test: Loader) -> dict[str, np.ndarray[Any, Any]]:
+    """The first test samples of a reconstruction, as deployed; nothing of other tasks.
+
+    Returns:
+        ``test_ids`` (n,), and as float16 ``test_inputs`` (n, ...), the mean over time of what the
+        network sees, ``test_outputs`` and ``test_targets`` (n, ...). What has the size of the
+        loader's images has their shape, (n, colours, height, width).
+    """
+    if not isinstance(trainer.task, Reconstruction):
+        return {}
+    frames, labels = next(iter(test.epoch(0)))
+    frames, labels = frames[:, :SHOWN], labels[:SHOWN]
+    with evaluation_mode(trainer.network), hard_delays_of(trainer.network, 0.0):
+        outputs = trainer.task.pattern(trainer.network(frames))
+    image = getattr(test, "image", None)  # of the loaders of images
+
+    def array(values: Tensor) -> np.ndarray[Any, Any]:
+        values = values.flatten(1)
+        if image is not None and values.shape[1] == math.prod(image):
+            values = values.unflatten(1, image)
+        return values.half().cpu().numpy()
+
+    return {
+        "test_ids": test.ids[: len(labels)].cpu().numpy(),
+        "test_inputs": array(frames.mean(0)),
+        "test_outputs": array(outputs),
+        "test_targets": array(labels),
+    }
 
 
 def _smallest(classes: np.ndarray[Any, Any]) -> np.dtype[Any]:

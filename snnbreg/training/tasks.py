@@ -168,8 +168,13 @@ class Reconstruction(Task):
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
         """Mean squared error of the mean over time."""
-        errors = (outputs.mean(0) - labels.flatten(1)).square().mean(1)
+        errors = (self.pattern(outputs) - labels.flatten(1)).square().mean(1)
         return Score(errors.mean(), errors.detach().sum(), len(labels))
+
+    @staticmethod
+    def pattern(outputs: Tensor) -> Tensor:
+        """What the outputs (T, B, P) say: their mean over time, (B, P)."""
+        return outputs.mean(0)
 
 
 TASKS: dict[str, Task] = {

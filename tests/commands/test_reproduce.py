@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.commands.reproduce import EXPERIMENTS, study
+from snnbreg import analysis
+from snnbreg.commands.reproduce import EXPERIMENTS, FIGURES, run, study
 from tests_support import SMALL_DIGITS
 
 SMALL = [option for option in SMALL_DIGITS if "epochs" not in option]
@@ -81,3 +82,24 @@ def test_the_experiments_of_the_first_paper_are_planned_with_every_seed(tmp_path
         assert {run.epochs for run in runs} == {7}
     with pytest.raises(ValueError, match=r"figure9 is no target; choose from figure1.*bregman_"):
         study(Namespace(target="figure9", seeds=[0], runs=tmp_path, **common))
+
+
+def test_the_autoencoder_ends_with_its_pictures(
+    tmp_path: Path, idx_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    output = tmp_path / "out"
+    small = ["model.hidden=[12]", "dataset.batch_size=30", "device=cpu"]
+    options = Namespace(
+        target="bregman_figure4", dataset="", root=str(idx_root), epochs=1, overrides=small,
+        lambdas=[], seeds=[0], any_code=False, jobs=1, dry_run=False, runs=tmp_path / "runs",
+        output=output,
+    )  # fmt: skip
+    assert run(options) == 0
+    names = ["report.html", "figures/autoencoder_neurons.png", "figures/autoencoder_digits.png"]
+    assert capsys.readouterr().out.split() == [str(output / name) for name in names]
+
+
+def test_the_targets_figures_exist() -> None:
+    assert set(FIGURES) < set(EXPERIMENTS)
+    assert {name for names in FIGURES.values() for name in names} < set(analysis.FIGURES)

@@ -210,6 +210,38 @@ def test_active_neurons_are_recorded_in_every_epoch(
         assert 0 < count < size
 
 
+def test_an_autoencoder_leaves_digits_to_look_at(tiny: Tiny, train: Train, tmp_path: Path) -> None:
+    """Outputs are the best checkpoint's, not the last one's."""
+    config = tiny("autoencoder", "mnist", "dataset.noise=0.05", "optim=adam", "optim.lr=0.03")
+    run = RunFolder(tmp_path / "run")
+    summary = train(config, run)
+    assert summary["best_epoch"] < summary["epochs"]
+    assert (summary["measure"], summary["higher_is_better"]) == ("mse", False)
+    with np.load(run.predictions) as file:
+        found = dict(file)
+    assert set(found) == {f"test_{name}" for name in ("ids", "inputs", "outputs", "targets")}
+    splits = assembly.build_splits(config)
+    network = network_of(config)
+    network.load_state_dict(load_checkpoint(run.best)["network"])
+    frames, targets = next(iter(splits.loader("test", 16).epoch(0)))
+    with torch.no_grad():
+        outputs = network.eval()(frames)[0]
+    assert outputs.any()
+    for name, values in (("inputs", frames[0]), ("outputs", outputs), ("targets", targets)):
+        array = found[f"test_{name}"]
+        assert (array.shape, array.dtype) == ((len(values), 1, 28, 28), np.float16)
+        np.testing.assert_allclose(array.reshape(len(values), -1), values, rtol=2e-3, atol=1e-3)
+    assert found["test_ids"].tolist() == splits.test.ids[:16].tolist()
+
+
+def test_a_classification_leaves_classes_alone(tiny: Tiny, train: Train, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert train(tiny("mlp", "mnist", "trainer.epochs=1"), run)["higher_is_better"] is True
+    with np.load(run.predictions) as file:
+        names = ("ids", "labels", "published", "deployed")
+        assert set(file) == {f"{split}_{name}" for split in ("valid", "test") for name in names}
+
+
 def test_the_published_experiments(composed: Callable[..., DictConfig]) -> None:
     expected = {  # epochs, batch, held out, optimizer, lr, lam, momentum, initial density
         "mnist_mlp_sgd": (100, 128, 1 / 12, "linbreg", 0.1, 0.0, 0.0, 0.01),

@@ -71,7 +71,13 @@ def test_rows_and_kernels_are_counted() -> None:
     assert found == {
         "nonzero": 6, "density": 6 / 30, "linear": 0.5, "rows": pytest.approx(2 / 3),
         "kernels": pytest.approx(2 / 6), "nonzero/a": 3, "nonzero/b": 3, "rows/a": 2,
-        "kernels/b": 2,
+        "kernels/b": 2, "l1": 1.0 + 2.0 + 1.0 + 3 * 1.0,
     }  # fmt: skip
     alone = counts([NamedWeights("a", matrix)])
-    assert set(alone) == {"nonzero", "density", "rows", "nonzero/a", "rows/a"}
+    assert set(alone) == {"nonzero", "density", "l1", "rows", "nonzero/a", "rows/a"}
+
+
+def test_the_l1_norm_of_many_weights_is_exact() -> None:
+    weight = torch.full((3000, 1000), -0.1)
+    size = 3_000_000 * abs(float(weight[0, 0]))
+    assert counts([NamedWeights("a", weight)])["l1"] == pytest.approx(size, rel=1e-6)
