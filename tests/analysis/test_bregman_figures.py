@@ -100,7 +100,11 @@ def test_figure2_has_a_line_per_method_and_lambda(methods: list[Run]) -> None:
     assert score.get_title(loc="left") == "mnist · 2 seeds"
 
 
-def test_figure3_has_the_methods_at_the_lambda_they_share(methods: list[Run]) -> None:
+def test_figure3_has_the_methods_at_the_lambda_they_share(methods: list[Run], write: Write) -> None:
+    """Neither two methods that are better at another lambda nor a sparsifier take their place."""
+    masked = {"name": "adabreg", "lam": 0.1, "sparsifier": {"name": "debias"}}
+    for optim in ({"name": "adabreg", "lam": 2.0}, {"name": "proxadam", "lam": 2.0}, masked):
+        methods.append(write(optim, trained([1.0, 1.0], [1, 1], [1, 1]), best_val_acc=0.99))
     score = b.figure3(methods).axes[0]
     assert list(lines(score)) == [
         "SGD", "LinBreg, λ = 0.1", "LinBreg, momentum, λ = 0.1", "AdaBreg, λ = 0.1",
