@@ -18,7 +18,7 @@ from snnbreg.analysis.groups import Group, group_runs
 from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import paired_difference, paired_runs
 from snnbreg.analysis.studies import datasets, is_dense, of_dataset, selection_score
-from snnbreg.analysis.study_tables import optimizer_name
+from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
 from snnbreg.runs import ACCURACY, Run
 
@@ -134,7 +134,7 @@ def methods_table(runs: Sequence[Run], dataset: str) -> Table:
     found = points(runs, dataset)
     rows: list[list[Cell]] = []
     for point in found:
-        measures = [Measure.of(point.group, key) for _, _, key in FIGURES]
+        measures = measures_of(point.group, FIGURES)
         start: list[Cell] = [point.method, point.goal, len(point.group.runs), point.tried]
         rows.append([*start, *measures, _difference(point, found)])
     columns = [Column("method"), Column("goal"), Column("runs", "count"), Column("tried", "count"),

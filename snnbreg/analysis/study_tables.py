@@ -41,7 +41,8 @@ FIGURES: tuple[Figure, ...] = (
 )
 
 
-def _measures(group: Group, figures: Sequence[Figure] = FIGURES) -> list[Cell]:
+def measures_of(group: Group, figures: Sequence[Figure] = FIGURES) -> list[Cell]:
+    """The cells of a group: one for each figure."""
     return [Measure.of(group, key) for _, _, key in figures]
 
 
@@ -171,7 +172,7 @@ def _row(dataset: str, group: Group, lam: float | None, quoted: str | None) -> l
         run.scheduler,
         lam,
         len(group.runs),
-        *_measures(group),
+        *measures_of(group),
         quoted,
     ]
 
@@ -212,7 +213,7 @@ def _lambda_row(group: Group, lam: float | None, label: str) -> list[Cell]:
     run = group.runs[0]
     diverged = sum(r.status == "diverged" for r in group.runs)
     start: list[Cell] = [lam, optimizer_name(run), run.scheduler, label, len(group.runs)]
-    return [*start, *_measures(group, LAMBDA_FIGURES), diverged or None]
+    return [*start, *measures_of(group, LAMBDA_FIGURES), diverged or None]
 
 
 def summary_sentence(runs: Sequence[Run]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.optimizer import ParamsT
 
-from snnbreg.optim.base import check_number
+from snnbreg.optim.base import check_betas, check_number
 from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.dual import State
 
@@ -84,10 +84,7 @@ class AdaBreg(BregmanOptimizer):
 
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
-        if len(group["betas"]) != 2:
-            raise ValueError(f"Invalid betas: {group['betas']!r}. They must be two numbers.")
-        check_number("betas[0]", group["betas"][0], below=1)
-        check_number("betas[1]", group["betas"][1], below=1)
+        check_betas(group["betas"])
         check_number("eps", group["eps"])
 
     def _descend(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +31,18 @@ def check_number(
             f"{'>' if positive else '>='} 0 and {'finite' if below == math.inf else f'< {below:g}'}"
         )
         raise ValueError(f"Invalid {option}: {value!r}. It must be a number {bounds}.")
+
+
+def check_betas(betas: Sequence[Any]) -> None:
+    """Refuse anything but two decays of moments, each in [0, 1).
+
+    Raises:
+        ValueError: says which one is wrong.
+    """
+    if len(betas) != 2:
+        raise ValueError(f"Invalid betas: {betas!r}. They must be two numbers.")
+    check_number("betas[0]", betas[0], below=1)
+    check_number("betas[1]", betas[1], below=1)
 
 
 class RegularizedOptimizer(Optimizer):

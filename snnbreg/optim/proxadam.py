@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from snnbreg.optim.base import check_number
+from snnbreg.optim.base import check_betas, check_number
 from snnbreg.optim.proxsgd import ProximalOptimizer
 from snnbreg.optim.regularizers import get_regularizer, jointly
 
@@ -74,10 +74,7 @@ class ProxAdam(ProximalOptimizer):
         super().__init__(params, {**defaults, "regularizer": regularizer, "form": form})
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        if len(group["betas"]) != 2:
-            raise ValueError(f"Invalid betas: {group['betas']!r}. They must be two numbers.")
-        check_number("betas[0]", group["betas"][0], below=1)
-        check_number("betas[1]", group["betas"][1], below=1)
+        check_betas(group["betas"])
         check_number("eps", group["eps"])
         if group["form"] not in FORMS:
             valid = ", ".join(FORMS)

@@ -16,6 +16,7 @@ from snnbreg.admm import ADMM
 from snnbreg.commands.evaluate import evaluate_run
 from snnbreg.runs import RunFolder, load_checkpoint
 from snnbreg.training import GradientSteps
+from tests_support import assert_equal_states
 
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
@@ -56,22 +57,6 @@ class Noise:
 def config_of(composed: Callable[..., Any]) -> Small:
     """A checked config of a small ADMM run, with further overrides."""
     return lambda *more: assembly.check(composed("optim=admm", *SMALL, *more))
-
-
-def assert_equal(one: Any, other: Any) -> None:
-    """Equal bit for bit, through nested containers, but for the times."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one.keys() - {"seconds"}:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for x, y in zip(one, other, strict=True):
-            assert_equal(x, y)
-    else:
-        assert one == other
 
 
 def test_a_run_leaves_what_every_run_leaves(
@@ -118,7 +103,7 @@ def test_a_run_stopped_in_every_epoch_equals_an_unbroken_one(
         checkpoint = load_checkpoint(broken.last)
         assert checkpoint["epoch"] == epochs
     assert len(checkpoint["admm"]["batches"]) == 3
-    assert_equal(checkpoint, load_checkpoint(whole.last))
+    assert_equal_states(checkpoint, load_checkpoint(whole.last))
 
 
 def test_every_epoch_has_the_batches_of_the_first(config_of: Small, tmp_path: Path) -> None:
@@ -130,7 +115,7 @@ def test_every_epoch_has_the_batches_of_the_first(config_of: Small, tmp_path: Pa
     assert torch.equal(trainer.train.ids, splits.train.ids)
     first, second = (list(trainer.train.epoch(number)) for number in (0, 1))
     assert [len(labels) for _, labels in first] == [16, 16, 8]
-    assert_equal(first, second)
+    assert_equal_states(first, second)
     assert torch.equal(torch.cat([labels for _, labels in first]), splits.train.targets)
 
 
@@ -190,6 +175,6 @@ def test_a_method_of_the_users_own(
     train({**config, "trainer": {**config["trainer"], "epochs": 2}}, broken)
     state = load_checkpoint(whole.last)
     assert state["noise"]["drawn"] == 2
-    assert_equal(state["network"], load_checkpoint(broken.last)["network"])
+    assert_equal_states(state["network"], load_checkpoint(broken.last)["network"])
     with pytest.raises(ValueError, match=r"optim\.sise is no option .*Did you mean size\?"):
         assembly.check({**config, "optim": {"name": "own_method.Noise", "sise": 1.0}})

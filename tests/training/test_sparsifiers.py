@@ -15,6 +15,7 @@ from snnbreg import assembly
 from snnbreg.optim import SPARSIFIERS
 from snnbreg.runs import load_checkpoint
 from snnbreg.training import GradientSteps, RunFolder, Trainer
+from tests_support import assert_equal_states
 
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
@@ -65,23 +66,6 @@ def make_trainer(
     return assembly.build_trainer(config, network, splits, run, device)
 
 
-def assert_equal(one: Any, other: Any) -> None:
-    """Equal bit for bit, through nested containers; seconds may differ."""
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one.keys() - {"seconds"}:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal(a, b)
-    else:
-        assert one == other
-
-
 def rows(run: RunFolder) -> list[dict[str, str]]:
     with open(run.metrics) as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
@@ -118,7 +102,7 @@ def test_a_run_that_is_stopped_at_any_epoch_goes_on_bit_for_bit(
         again.load_state_dict(load_checkpoint(run.initial) if epoch == 0 else states[epoch])
         assert again.fit() == "completed"
         assert rows(run) == whole
-        assert_equal(load_checkpoint(run.last), states[5])
+        assert_equal_states(load_checkpoint(run.last), states[5])
 
 
 @EVERY
@@ -230,7 +214,7 @@ def test_a_run_from_before_there_were_sparsifiers_goes_on(
     old = {k: v for k, v in load_checkpoint(run.initial).items() if k not in new}
     train(config, run, old)
     assert rows(run) == whole
-    assert_equal(load_checkpoint(run.last), last)
+    assert_equal_states(load_checkpoint(run.last), last)
 
 
 @pytest.mark.parametrize("debias", [True, False])

@@ -31,6 +31,7 @@ from snnbreg.training import (
 from snnbreg.training.hooks import resync_delays
 from snnbreg.training.tasks import Classification, Reconstruction
 from snnbreg.training.trainer import SELECT, best_row
+from tests_support import assert_equal_states
 
 Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
@@ -86,23 +87,6 @@ def steps_of(trainer: Trainer) -> GradientSteps:
 def loader_of_test(config: dict[str, Any]) -> Any:
     splits = assembly.build_splits(config)
     return assembly.build_loader(config, splits, "test", assembly.build_device(config))
-
-
-def assert_equal_states(one: Any, other: Any) -> None:
-    """Equal bit for bit, through nested containers."""
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one.keys() - {"seconds"}:
-            assert_equal_states(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal_states(a, b)
-    else:
-        assert one == other
 
 
 @pytest.mark.parametrize("optim", ["adabreg", "linbreg", "adam"])
