@@ -24,10 +24,19 @@ class Command(NamedTuple):
 
 def _evaluate(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", help="run folder")
+    add("folder", help="run folder, or one that snnbreg export made")
     add("overrides", nargs="*", metavar="KEY=VALUE",
         help="split=train|valid|test, checkpoint=best|last|FILE, evaluation=published|deployed, "
         "dataset.root, dataset.cache, dataset.eval_batch_size, device, model.engine")  # fmt: skip
+
+
+def _export(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder")
+    add("overrides", nargs="*", metavar="KEY=VALUE",
+        help="dataset.root, dataset.cache, dataset.eval_batch_size, model.engine")  # fmt: skip
+    add("--out", required=True, metavar="DIR", help="where the files go")
+    add("--checkpoint", default="best", help="best, last or a file (%(default)s)")
 
 
 def _report(parser: ArgumentParser) -> None:
@@ -105,6 +114,7 @@ Kill it at any time: the same command runs only what is missing."""
 TRAIN = "train"  # its options are those of Hydra
 COMMANDS = {
     "evaluate": Command("print the figures of a run's checkpoint, one JSON object", _evaluate),
+    "export": Command("sparse weights and C for a chip, proved equal on the test split", _export),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
     "tune": Command("learning rate and lambda by Optuna: accurate and sparse", _tune),
