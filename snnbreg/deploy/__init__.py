@@ -2,6 +2,7 @@
 
 from snnbreg.deploy.convert import Conversion, convert
 from snnbreg.deploy.file import NAME, read_network, write_network
+from snnbreg.deploy.integers import calibrate, quantize
 from snnbreg.deploy.network import DeployedNetwork, Layer, Synapses
 from snnbreg.deploy.proof import Batch, Proof, prove, trained_answers, whole_counts
 from snnbreg.deploy.simulator import Answer, Simulator, raster
@@ -16,8 +17,10 @@ __all__ = [
     "Proof",
     "Simulator",
     "Synapses",
+    "calibrate",
     "convert",
     "prove",
+    "quantize",
     "raster",
     "read_network",
     "trained_answers",

@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from snnbreg.deploy.integers import check_range
 from snnbreg.deploy.network import (
     DECISIONS,
     READOUTS,
@@ -103,7 +104,10 @@ def _network(arrays: Mapping[str, Array]) -> DeployedNetwork:
         layers.append(_layer(arrays, f"layers.{i}", below, header, hidden=True))
         below = layers[-1].neurons
     readout = _layer(arrays, "readout", below, header, hidden=False)
-    return DeployedNetwork(layers, readout, **header)
+    network = DeployedNetwork(layers, readout, **header)
+    if network.integer:
+        check_range(network)
+    return network
 
 
 def _header(arrays: Mapping[str, Array]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ the last step; ``step``: one class for every step. The lowest class wins among e
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Synapses:
     """Weights between two populations as lists, each of one sender with one delay.
 
@@ -123,7 +123,7 @@ class Synapses:
         return matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """Neurons, the synapses to them, and those between them.
 
@@ -155,7 +155,7 @@ class Layer:
         return found if self.recurrent is None else [*found, ("recurrent", self.recurrent)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeployedNetwork:
     """What a chip runs.
 
@@ -189,7 +189,7 @@ class DeployedNetwork:
     bits: int = 32
     fraction: int = 0
     output_scale: float = 1.0
-    about: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    about: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def integer(self) -> bool:
