@@ -36,6 +36,12 @@ def _export(parser: ArgumentParser) -> None:
     add("overrides", nargs="*", metavar="KEY=VALUE",
         help="dataset.root, dataset.cache, dataset.eval_batch_size, model.engine")  # fmt: skip
     add("--out", required=True, metavar="DIR", help="where the files go")
+    add("--bits", type=int, choices=(32, 8, 6, 4), default=32,
+        help="of a weight: 32 are floats, fewer whole numbers (%(default)s)")  # fmt: skip
+    add("--samples", type=int, default=100, metavar="N",
+        help="test samples that make check runs (%(default)s)")  # fmt: skip
+    add("--layout", choices=("auto", "lists", "rows"), default="auto",
+        help="of the weights in C: lists of non-zero ones or full rows; auto: by density")  # fmt: skip
     add("--checkpoint", default="best", help="best, last or a file (%(default)s)")
 
 

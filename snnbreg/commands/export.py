@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import nn
 
 from snnbreg import assembly
@@ -17,15 +18,24 @@ from snnbreg.deploy import (
     Batch,
     Conversion,
     DeployedNetwork,
+    Sample,
+    Simulator,
+    calibrate,
     convert,
     prove,
     trained_answers,
+    whole_counts,
     write_network,
+    write_program,
+    write_samples,
 )
 from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training import Task
 
 REPORT = "export.json"
+SAMPLES = "samples.bin"
+CALIBRATED = 600
+"""Training samples, evenly spaced, that choose how weights are rounded."""
 
 
 class Trained(NamedTuple):
@@ -82,22 +92,44 @@ def load_trained(folder: str, checkpoint: str, overrides: list[str]) -> Trained:
     )
 
 
-def export(folder: str, out: str, checkpoint: str, overrides: list[str]) -> dict[str, Any]:
-    """Write all files of an export; returns what ``export.json`` says."""
-    trained = load_trained(folder, checkpoint, overrides)
+class Choices(NamedTuple):
+    """What the command line chooses beside the run."""
+
+    bits: int = 32
+    samples: int = 100
+    layout: str = "auto"
+    checkpoint: str = "best"
+
+
+def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dict[str, Any]:
+    """Write all files of an export; returns what ``export.json`` says.
+
+    Args:
+        folder: a run folder.
+        out: a folder for the files.
+        choices: bits of a weight, test samples for ``make check``, layout of the C tables.
+        overrides: ``key=value``, see :func:`load_trained`.
+
+    Raises:
+        ValueError: the run's network cannot be exported, or the proof failed; nothing is written.
+    """
+    trained = load_trained(folder, choices.checkpoint, overrides)
+    objective = trained.config["model"]["objective"]
     conversion = convert(
-        trained.network,
-        trained.splits.steps,
-        trained.config["model"]["objective"],
-        trained.input_scale,
-        trained.about,
+        trained.network, trained.splits.steps, objective, trained.input_scale, trained.about
     )
     answers = _answers(trained)
     proof = prove(answers, conversion.network, conversion.removed)
-    write_network(Path(out) / NAME, conversion.network)
-    report = {**_shape(conversion), "split": "test", "proof": proof.as_dict()}
+    network, report = conversion.network, _shape(conversion)
+    report |= {"split": "test", "proof": proof.as_dict()}
+    if choices.bits < 32:
+        network, report["integers"] = _integers(trained, network, choices.bits, answers)
+    place = Path(out)
+    write_network(place / NAME, network)
+    write_program(place, network, choices.layout)
+    write_samples(place / SAMPLES, network, _samples(network, answers, choices.samples))
     text = json.dumps(report, indent=2) + "\n"
-    write_atomically(Path(out) / REPORT, lambda file: file.write(text.encode()))
+    write_atomically(place / REPORT, lambda file: file.write(text.encode()))
     return report
 
 
@@ -110,8 +142,52 @@ def _answers(trained: Trained) -> list[Batch]:
         )
 
 
+def _integers(
+    trained: Trained, network: DeployedNetwork, bits: int, answers: list[Batch]
+) -> tuple[DeployedNetwork, dict[str, Any]]:
+    """The network in whole numbers, calibrated on training samples, and how it does."""
+    frames = [whole_counts(frames, trained.input_scale) for frames, _ in trained.batches("train")]
+    chosen = np.linspace(0, sum(map(len, frames)) - 1, CALIBRATED).astype(int)
+    steps = max(part.shape[1] for part in frames)
+    counts = np.concatenate([_longer(part, steps) for part in frames])[np.unique(chosen)]
+    found, calibration = calibrate(network, bits, list(counts))
+    simulator = Simulator(found)
+    right = equal = counted = 0
+    for batch in answers:
+        for recording, label, theirs in zip(batch.counts, batch.labels, batch.classes, strict=True):
+            own = simulator.run(recording).classes
+            right += int((own == label).sum())
+            equal += int((own == theirs).sum())
+            counted += int((label >= 0).sum())
+    return found, {
+        "bits": bits,
+        "fraction": found.fraction,
+        "nonzero": found.nonzero,
+        "calibration": calibration,
+        "acc": right / max(counted, 1),
+        "equal_classes": equal,
+    }
+
+
+def _longer(counts: Any, steps: int) -> Any:
+    """Recordings with empty steps at their end."""
+    return np.pad(counts, ((0, 0), (0, steps - counts.shape[1]), (0, 0)))
+
+
+def _samples(network: DeployedNetwork, answers: list[Batch], number: int) -> list[Sample]:
+    """The first test samples; the trained network's classes, or integers' own."""
+    simulator = Simulator(network)
+    found: list[Sample] = []
+    for batch in answers:
+        for counts, label, classes in zip(batch.counts, batch.labels, batch.classes, strict=True):
+            if len(found) < number:
+                own = simulator.run(counts).classes if network.integer else classes
+                found.append(Sample(counts, label, own))
+    return found
+
+
 def _shape(conversion: Conversion) -> dict[str, Any]:
-    network: DeployedNetwork = conversion.network
+    network = conversion.network
     return {
         "weights": network.about["trained"]["weights"],
         "nonzero": network.nonzero,
@@ -119,17 +195,18 @@ def _shape(conversion: Conversion) -> dict[str, Any]:
         "removed": conversion.removed,
         "late_weights": conversion.late,
         "longest_delays": {name: s.longest_delay for name, s in network.matrices()},
-        "bits": network.bits,
     }
 
 
 def run(options: Namespace) -> None:
     """Export and say what was found."""
-    report = export(options.folder, options.out, options.checkpoint, options.overrides)
-    print(_table(report, options.out))
+    choices = Choices(options.bits, options.samples, options.layout, options.checkpoint)
+    report = export(options.folder, options.out, choices, options.overrides)
+    print(_table(report))
+    print(f"Export: {options.out}; make -C {options.out} check compiles and compares")
 
 
-def _table(report: dict[str, Any], out: str) -> str:
+def _table(report: dict[str, Any]) -> str:
     proof = report["proof"]
     removed = sum(len(names) for why in report["removed"] for names in why.values())
     rows = [
@@ -140,5 +217,8 @@ def _table(report: dict[str, Any], out: str) -> str:
         ("classes that differ", f"{proof['differing_classes']}"),
         ("accuracy", f"{proof['acc']:.4f}; trained network: {proof['trained_acc']:.4f}"),
     ]
+    if "integers" in report:
+        whole = report["integers"]
+        rows.append((f"in {whole['bits']} bits", f"accuracy {whole['acc']:.4f}"))
     width = max(len(name) for name, _ in rows)
-    return "\n".join([f"  {name:<{width}}  {value}" for name, value in rows] + [f"Export: {out}"])
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)

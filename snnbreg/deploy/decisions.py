@@ -48,6 +48,13 @@ def decide(network: DeployedNetwork, outputs: Array) -> tuple[Array, Array]:
     return np.asarray(scores.argmax(-1)), scores
 
 
+def score_unit(network: DeployedNetwork) -> float:
+    """What one unit of a score is worth."""
+    if not network.integer:
+        return 1.0
+    return 2.0**-SHARE_BITS if network.decision == "softmax_sum" else network.output_scale
+
+
 def softmax(outputs: Array) -> Array:
     """Along the last axis, float64."""
     wide = outputs.astype(np.float64)

@@ -26,15 +26,17 @@ from typing import Any
 
 import numpy as np
 
-from snnbreg.deploy.decisions import exponent_factor
+from snnbreg.deploy.decisions import exponent_factor, score_unit
 from snnbreg.deploy.network import Array, DeployedNetwork, Layer, Synapses
 from snnbreg.deploy.simulator import SHIFT, Simulator
 
 FRACTION = 4
 """Fractional bits of the membrane, fewer where the sums would not fit."""
 CLIPS: Mapping[int, Sequence[float]] = {
-    8: (1.0,), 6: (1.0, 0.9, 0.8, 0.7), 4: (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-}  # fmt: skip
+    8: (1.0,),
+    6: (1.0, 0.9, 0.8),
+    4: (1.0, 0.9, 0.8, 0.7, 0.6, 0.5),
+}
 """Shares of the largest weight that calibration tries, by the number of bits."""
 
 
@@ -74,32 +76,33 @@ def quantize(network: DeployedNetwork, bits: int, clip: float = 1.0) -> Deployed
 
 
 def calibrate(
-    network: DeployedNetwork, bits: int, counts: Array, classes: Array
+    network: DeployedNetwork, bits: int, counts: Sequence[Array]
 ) -> tuple[DeployedNetwork, dict[str, Any]]:
-    """Quantize, with the clip that agrees best with the network of floats.
+    """Quantize, with the clip whose scores are closest to those of the network of floats.
 
     Args:
         network: of floats.
         bits: of a weight.
-        counts: training recordings, (samples, T, C).
-        classes: what the network of floats says of them, (samples,) or (samples, T).
+        counts: training recordings, (T, C) each.
 
     Returns:
-        The integer network, and what was tried: ``clip`` and by clip the share of equal classes.
-        Among equals the largest clip wins.
+        The integer network, and what was tried: the chosen ``clip`` and, by clip, the mean squared
+        ``distance`` of the scores.
     """
+    floats = Simulator(network)
+    wanted = [floats.run(recording).scores for recording in counts]
     tried: dict[float, float] = {}
-    best: DeployedNetwork | None = None
+    found: dict[float, DeployedNetwork] = {}
     for clip in CLIPS[bits]:
-        found = quantize(network, bits, clip)
-        simulator = Simulator(found)
-        own = np.stack([simulator.run(recording).classes for recording in counts])
-        agreement = float((own == classes).mean())
-        if best is None or agreement > max(tried.values()):
-            best, chosen = found, clip
-        tried[clip] = agreement
-    assert best is not None
-    return best, {"clip": chosen, "samples": len(counts), "agreement": tried}
+        found[clip] = quantize(network, bits, clip)
+        simulator = Simulator(found[clip])
+        unit = score_unit(found[clip])
+        tried[clip] = sum(
+            float(np.square(simulator.run(recording).scores * unit - scores).mean())
+            for recording, scores in zip(counts, wanted, strict=True)
+        ) / len(counts)
+    clip = min(tried, key=lambda clip: tried[clip])
+    return found[clip], {"clip": clip, "samples": len(counts), "distance": tried}
 
 
 def check_range(network: DeployedNetwork) -> None:

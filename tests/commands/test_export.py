@@ -60,12 +60,13 @@ def test_a_network_that_differs_is_no_export(
     convert = command.convert
     monkeypatch.setattr(command, "convert", broken)
     with pytest.raises(ValueError, match="does not equal the trained one"):
-        command.export(str(folder), str(tmp_path / "out"), "best", [])
+        command.export(str(folder), str(tmp_path / "out"), command.Choices(), [])
     assert not (tmp_path / "out").exists()
 
 
 def test_options_of_an_exports_evaluation(folder: Path, tmp_path: Path) -> None:
-    command.export(str(folder), str(tmp_path), "last", ["dataset.eval_batch_size=7"])
+    choices = command.Choices(bits=8, checkpoint="last")
+    command.export(str(folder), str(tmp_path), choices, ["dataset.eval_batch_size=7"])
     given = ["dataset.eval_batch_size=3"]
     found, wanted = evaluate_export(str(tmp_path), given), evaluate_export(str(tmp_path), [])
     assert found == pytest.approx(wanted, rel=1e-5)
@@ -77,6 +78,6 @@ def test_options_of_an_exports_evaluation(folder: Path, tmp_path: Path) -> None:
 
 def test_there_must_be_a_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run folder"):
-        command.export(str(tmp_path / "nothing"), str(tmp_path), "best", [])
+        command.export(str(tmp_path / "nothing"), str(tmp_path), command.Choices(), [])
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        command.export(str(tmp_path), str(tmp_path / "out"), "best", [])
+        command.export(str(tmp_path), str(tmp_path / "out"), command.Choices(), [])
