@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +30,13 @@ from snnbreg.deploy import (
     write_program,
     write_samples,
 )
+from snnbreg.deploy.cost import cost
 from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training import Task
 
 REPORT = "export.json"
 SAMPLES = "samples.bin"
+COST = "cost.json"
 CALIBRATED = 600
 """Training samples, evenly spaced, that choose how weights are rounded."""
 
@@ -128,9 +131,15 @@ def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dic
     write_network(place / NAME, network)
     write_program(place, network, choices.layout)
     write_samples(place / SAMPLES, network, _samples(network, answers, choices.samples))
-    text = json.dumps(report, indent=2) + "\n"
-    write_atomically(place / REPORT, lambda file: file.write(text.encode()))
-    return report
+    found = cost(network, (recording for batch in answers for recording in batch.counts))
+    for name, content in ((COST, found), (REPORT, report)):
+        _write_json(place / name, content)
+    return {**report, "cost": found}
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _answers(trained: Trained) -> list[Batch]:
@@ -220,5 +229,10 @@ def _table(report: dict[str, Any]) -> str:
     if "integers" in report:
         whole = report["integers"]
         rows.append((f"in {whole['bits']} bits", f"accuracy {whole['acc']:.4f}"))
+    size, operations = report["cost"]["bytes"], report["cost"]["operations"]
+    rows += [
+        ("bytes", f"{size['tables']:,}; dense in float32: {size['dense_float32']:,}"),
+        ("operations", f"{operations['mean']:,.0f} ± {operations['deviation']:,.0f} a sample"),
+    ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)

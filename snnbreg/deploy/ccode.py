@@ -23,12 +23,14 @@ from snnbreg.deploy.simulator import SHIFT
 from snnbreg.deploy.tables import (
     Matrix,
     Table,
+    Waiting,
     c_number,
     c_type,
     index_type,
     matrices,
     same,
     tables,
+    waiting,
 )
 
 SOURCES = Path(__file__).parent / "c"
@@ -110,8 +112,9 @@ def program(network: DeployedNetwork, layout: str) -> str:
         resets += _cleared(network, i)
         for matrix in own:
             parts.append(_walk(network, i, layer, matrix))
-            if _delayed(matrix):
-                parts.append(_ring(network, i, matrix))
+            ring = waiting(matrix)
+            if ring is not None:
+                parts.append(_ring(network, matrix, ring))
                 resets += [f"memset({matrix.name}_filled, 0, sizeof {matrix.name}_filled)",
                            f"{matrix.name}_slot = 0"]  # fmt: skip
                 advances.append(_advance(matrix))
@@ -188,11 +191,6 @@ def _cleared(network: DeployedNetwork, i: int) -> list[str]:
     return [*found, f"count{i} = 0"] if _fires(network, i) else found
 
 
-def _delayed(matrix: Matrix) -> bool:
-    """Whether what is sent waits: all recurrent spikes, and feed-forward ones with delays."""
-    return matrix.name[0] == "u" or matrix.synapses.longest_delay > 0
-
-
 def _counted(matrix: Matrix) -> bool:
     """Whether its events are counts, as those of the input are."""
     return matrix.name == "w0"
@@ -226,12 +224,11 @@ static void {name}_add(unsigned list{value})
 """
 
 
-def _ring(network: DeployedNetwork, i: int, matrix: Matrix) -> str:
+def _ring(network: DeployedNetwork, matrix: Matrix, ring: Waiting) -> str:
     """The lists on their way, by the step in which they arrive."""
     name, synapses = matrix.name, matrix.synapses
-    lists, slots = len(synapses.delay), synapses.longest_delay + 1
-    ctype = c_type(index_type(lists))
-    counted = _counted(matrix)
+    slots, lists, ctype = ring.slots, ring.lists, c_type(ring.number)
+    counted = ring.counted
     delay = f" + {name}_delay[list]" if synapses.longest_delay else ""
     later = "1u" if name[0] == "u" else "0u"
     first, last = "sender", "sender"
@@ -255,7 +252,7 @@ def _ring(network: DeployedNetwork, i: int, matrix: Matrix) -> str:
     values = f"static uint8_t {name}_value[{slots}][{lists}];\n" if counted else ""
     return f"""\
 static {ctype} {name}_waiting[{slots}][{lists}];
-{values}static {c_type(index_type(lists + 1))} {name}_filled[{slots}];
+{values}static {c_type(ring.filled)} {name}_filled[{slots}];
 static unsigned {name}_slot;
 
 static void {name}_send(unsigned sender{value})
@@ -321,7 +318,7 @@ def _layer(network: DeployedNetwork, i: int, layer: Layer, own: list[Matrix]) ->
 def _gather(network: DeployedNetwork, i: int, names: dict[str, Matrix]) -> str:
     lines = []
     if "w" in names:
-        delayed = _delayed(names["w"])
+        delayed = waiting(names["w"]) is not None
         call = f"w{i}_send" if delayed else f"w{i}_add"
         if i == 0:
             value = "count[k]" if delayed else _input_value(network, "count[k]")

@@ -97,6 +97,9 @@ def convert(
         "weights": sum(entry.weight.numel() for entry in network.synapses()),
         "nonzero": sum(int((entry.weight != 0).sum()) for entry in network.synapses()),
         "neurons": [len(dense.bias) for dense in hidden],
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "bytes": sum(t.nbytes for t in [*network.parameters(), *network.buffers()]),
+        "biases": sum(len(dense.bias) for dense in [*hidden, last]),
         "batch_norm": any(not isinstance(layer.norm, nn.Identity) for layer in _hidden(network)),
     }
     about = {**(about or {}), "trained": shape, "removed": removed, "late": late}

@@ -112,6 +112,37 @@ def tables(network: DeployedNetwork, layout: str = "auto") -> list[Table]:
     return found
 
 
+class Waiting(NamedTuple):
+    """The memory of what is on its way through one matrix."""
+
+    slots: int
+    lists: int
+    number: np.dtype[np.unsignedinteger]
+    """Of a list's number."""
+    filled: np.dtype[np.unsignedinteger]
+    """Of how many there are in a slot."""
+    counted: bool
+    """Whether each has a count beside it."""
+
+    @property
+    def nbytes(self) -> int:
+        """In a C program."""
+        each = self.number.itemsize + (1 if self.counted else 0)
+        return self.slots * (self.lists * each + self.filled.itemsize)
+
+
+def waiting(matrix: Matrix) -> Waiting | None:
+    """The ring of a matrix: of all recurrent ones, and of feed-forward ones with delays."""
+    synapses = matrix.synapses
+    if not len(synapses.weight) or (matrix.name[0] == "w" and not synapses.longest_delay):
+        return None
+    lists = len(synapses.delay)
+    return Waiting(
+        synapses.longest_delay + 1, lists, index_type(lists), index_type(lists + 1),
+        matrix.name == "w0",
+    )  # fmt: skip
+
+
 def same(values: Array) -> bool:
     """Whether one constant stands for all of them."""
     return bool((values == values[0]).all())
