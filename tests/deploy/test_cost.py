@@ -136,7 +136,12 @@ def test_neurobench_says_the_same(tmp_path: Any) -> None:
         outputs = model(frames)
     torch.testing.assert_close(outputs[0], wanted)
     data, found = (frames, torch.zeros(1)), cost(deployed, counts)["neurobench"]
-    for metric in (ActivationSparsity(), MembraneUpdates(), SynapticOperations()):
+    theirs = SynapticOperations()(model, outputs, data)  # which tells MACs from ACs step by step
+    ours = found["SynapticOperations"]
+    assert ours["Dense"] == theirs["Dense"]
+    effective = ("Effective_MACs", "Effective_ACs")
+    assert sum(ours[name] for name in effective) == sum(theirs[name] for name in effective)
+    for metric in (ActivationSparsity(), MembraneUpdates()):
         theirs = metric(model, outputs, data)
         assert found[type(metric).__name__] == pytest.approx(theirs), type(metric).__name__
     assert found["ConnectionSparsity"] == ConnectionSparsity()(model)
