@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from argparse import Namespace
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from snnbreg.deploy import (
     write_samples,
 )
 from snnbreg.deploy.cost import cost
+from snnbreg.deploy.nir_graph import NAME as NIR
+from snnbreg.deploy.nir_graph import write_nir
 from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training import Task
 
@@ -131,10 +134,21 @@ def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dic
     write_network(place / NAME, network)
     write_program(place, network, choices.layout)
     write_samples(place / SAMPLES, network, _samples(network, answers, choices.samples))
+    report["nir"] = _write_nir(place / NIR, network)
     found = cost(network, (recording for batch in answers for recording in batch.counts))
     for name, content in ((COST, found), (REPORT, report)):
         _write_json(place / name, content)
     return {**report, "cost": found}
+
+
+def _write_nir(path: Path, network: DeployedNetwork) -> str:
+    """The file's name, or why there is none."""
+    if network.integer:
+        return "none: NIR has no neurons of whole numbers"
+    if importlib.util.find_spec("nir") is None:
+        return "none: pip install 'snnbreg[nir]'"
+    write_nir(path, network)
+    return path.name
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -234,5 +248,6 @@ def _table(report: dict[str, Any]) -> str:
         ("bytes", f"{size['tables']:,}; dense in float32: {size['dense_float32']:,}"),
         ("operations", f"{operations['mean']:,.0f} ± {operations['deviation']:,.0f} a sample"),
     ]
+    rows.append(("NIR", report["nir"]))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
