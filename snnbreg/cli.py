@@ -41,7 +41,7 @@ def _export(parser: ArgumentParser) -> None:
     add("--samples", type=int, default=100, metavar="N",
         help="test samples that make check runs (%(default)s)")  # fmt: skip
     add("--layout", choices=("auto", "lists", "rows"), default="auto",
-        help="of weights in C: lists of non-zero ones or full rows; auto: by density")  # fmt: skip
+        help="of weights in C: lists of non-zero ones or full rows; auto: the smaller")  # fmt: skip
     add("--checkpoint", default="best", help="best, last or a file (%(default)s)")
 
 

@@ -83,7 +83,7 @@ def cost(network: DeployedNetwork, recordings: Iterable[Array]) -> dict[str, Any
     }
 
 
-def size(network: DeployedNetwork, layout: str = "lists") -> dict[str, int]:
+def size(network: DeployedNetwork, layout: str = "auto") -> dict[str, int]:
     """Bytes: of the dense network in float32, of the compressed tables, of the memory to run it.
 
     Args:

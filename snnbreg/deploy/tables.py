@@ -1,7 +1,9 @@
 """The constant tables of a C program, in the smallest types that hold them.
 
-A matrix is stored as lists (a receiver and a weight per entry) or, where it is denser, as one row
-of all receivers per sender, which compilers turn into vector instructions.
+A matrix is stored as lists (a receiver and a weight per entry) or as one row of all receivers per
+sender, which compilers turn into vector instructions. ``auto`` takes what needs fewer bytes: rows
+from a density of about a half with 8 bits and 0.8 with floats. Rows may be the faster ones at
+lower densities where the whole table fits a fast cache: ``scripts/benchmark_deploy.py`` tells.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ import numpy as np
 from snnbreg.deploy.network import Array, DeployedNetwork, Layer, Synapses
 
 LAYOUTS = ("auto", "lists", "rows")
-ROWS_FROM = 0.25
-"""``auto`` takes rows from this density on; measured, see ``scripts/benchmark_deploy.py``."""
 _TYPES = {"u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t", "i1": "int8_t", "i4": "int32_t",
           "f4": "float"}  # fmt: skip
 
@@ -179,8 +179,11 @@ def c_number(value: np.generic) -> str:
 def _as_rows(synapses: Synapses, layout: str) -> bool:
     if layout == "lists" or not synapses.one_list_per_sender:
         return False
-    density = len(synapses.weight) / (synapses.receivers * synapses.senders)
-    return layout == "rows" or density >= ROWS_FROM
+    lists = len(synapses.weight) * (
+        synapses.weight.itemsize + index_type(synapses.receivers).itemsize
+    )
+    rows = synapses.receivers * synapses.senders * synapses.weight.itemsize
+    return layout == "rows" or rows < lists
 
 
 def _lines(numbers: list[str]) -> list[str]:

@@ -192,6 +192,15 @@ def test_starts_are_as_small_as_they_can_be(entries: int, ctype: str) -> None:
     assert found["w0_start"].dtype == np.dtype(ctype)
 
 
+@pytest.mark.parametrize(("density", "names"), [
+    (0.3, {"w0_start", "w0_receiver", "w0_weight"}), (1.0, {"w0_weight"}),
+])  # fmt: skip
+def test_the_smaller_layout_is_taken(density: float, names: set[str]) -> None:
+    network = convert(small_network(density=density), STEPS, "sum_cross_entropy").network
+    found = {table.name for table in tables(network) if table.name.startswith("w0")}
+    assert found == names
+
+
 def test_an_unknown_layout_is_refused() -> None:
     network = convert(small_network(), STEPS, "sum_cross_entropy").network
     with pytest.raises(ValueError, match="layout='dense' is unknown"):

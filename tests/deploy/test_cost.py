@@ -86,13 +86,13 @@ def test_bytes_by_hand() -> None:
             synapses.weight.fill_(0.5)
     deployed = convert(network, STEPS, "sum_cross_entropy").network
     weights = 9 * CHANNELS + 8 * 9 + CLASSES * 8
-    found = size(deployed)
+    found = size(deployed, "lists")
     assert found["dense_float32"] == 4 * (weights + 9 + 8 + CLASSES)
     assert found["weights"] == 4 * weights
     assert found["indices"] == weights + (CHANNELS + 1) + (9 + 1) + (8 + 1)
     assert found["biases_and_thresholds"] == 4 * (9 + 8 + CLASSES)
     assert (found["delays"], found["rings"]) == (0, 0)
-    eight = size(quantize(deployed, 8))
+    eight = size(quantize(deployed, 8), "lists")
     assert eight["weights"] == weights
     assert eight["tables"] < found["tables"] / 2
 
