@@ -38,6 +38,8 @@ def _export(parser: ArgumentParser) -> None:
     add("--out", required=True, metavar="DIR", help="where the files go")
     add("--bits", type=int, choices=(32, 8, 6, 4), default=32,
         help="of a weight: 32 are floats, fewer whole numbers (%(default)s)")  # fmt: skip
+    add("--finetune", type=int, default=0, metavar="EPOCHS",
+        help="of training with rounded weights on the found support (%(default)s)")  # fmt: skip
     add("--samples", type=int, default=100, metavar="N",
         help="test samples that make check runs (%(default)s)")  # fmt: skip
     add("--layout", choices=("auto", "lists", "rows"), default="auto",

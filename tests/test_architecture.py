@@ -31,7 +31,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "hydra", "omegaconf"},
     ),
     "commands": (
-        {"analysis", "assembly", "datasets", "deploy", "runs", "training"},
+        {"analysis", "assembly", "datasets", "deploy", "models", "runs", "training"},
         {"torch", "numpy", "hydra", "omegaconf", "optuna", "yaml"},
     ),
 }

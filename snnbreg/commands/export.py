@@ -8,9 +8,10 @@ import json
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
 from torch import nn
 
 from snnbreg import assembly
@@ -24,6 +25,7 @@ from snnbreg.deploy import (
     Simulator,
     calibrate,
     convert,
+    finetune,
     prove,
     trained_answers,
     whole_counts,
@@ -34,6 +36,7 @@ from snnbreg.deploy import (
 from snnbreg.deploy.cost import cost
 from snnbreg.deploy.nir_graph import NAME as NIR
 from snnbreg.deploy.nir_graph import write_nir
+from snnbreg.models import SpikingNetwork
 from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
 from snnbreg.training import Task
 
@@ -105,6 +108,7 @@ class Choices(NamedTuple):
     samples: int = 100
     layout: str = "auto"
     checkpoint: str = "best"
+    finetune: int = 0
 
 
 def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dict[str, Any]:
@@ -120,6 +124,7 @@ def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dic
         ValueError: the run's network cannot be exported, or the proof failed; nothing is written.
     """
     trained = load_trained(folder, choices.checkpoint, overrides)
+    tuned = _finetuned(trained, choices)
     objective = trained.config["model"]["objective"]
     conversion = convert(
         trained.network, trained.splits.steps, objective, trained.input_scale, trained.about
@@ -128,6 +133,8 @@ def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dic
     proof = prove(answers, conversion.network, conversion.removed)
     network, report = conversion.network, _shape(conversion)
     report |= {"split": "test", "proof": proof.as_dict()}
+    if tuned:
+        report["finetuned"] = tuned
     if choices.bits < 32:
         network, report["integers"] = _integers(trained, network, choices.bits, answers)
     place = Path(out)
@@ -154,6 +161,25 @@ def _write_nir(path: Path, network: DeployedNetwork) -> str:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _finetuned(trained: Trained, choices: Choices) -> dict[str, Any]:
+    """Train with rounded weights where that is asked for; what there is to say about it."""
+    if not choices.finetune:
+        return {}
+    if choices.bits == 32:
+        raise ValueError("--finetune trains rounded weights: give --bits 8, 6 or 4 too")
+    config, network = trained.config, cast(SpikingNetwork, trained.network)
+    scale = trained.input_scale
+    before = convert(network, trained.splits.steps, config["model"]["objective"], scale).network
+    device = assembly.build_device(config)
+    loader = assembly.build_loader(config, trained.splits, "train", device, training=True)
+    torch.manual_seed(config["seed"])  # of dropout
+    with assembly.using_threads(config):
+        losses = finetune(
+            network, before, loader.epoch, trained.task, choices.bits, choices.finetune
+        )
+    return {"epochs": choices.finetune, "losses": losses}
 
 
 def _answers(trained: Trained) -> list[Batch]:
@@ -223,7 +249,9 @@ def _shape(conversion: Conversion) -> dict[str, Any]:
 
 def run(options: Namespace) -> None:
     """Export and say what was found."""
-    choices = Choices(options.bits, options.samples, options.layout, options.checkpoint)
+    choices = Choices(
+        options.bits, options.samples, options.layout, options.checkpoint, options.finetune
+    )
     report = export(options.folder, options.out, choices, options.overrides)
     print(_table(report))
     print(f"Export: {options.out}; make -C {options.out} check compiles and compares")

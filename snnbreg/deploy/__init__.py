@@ -3,6 +3,7 @@
 from snnbreg.deploy.ccode import write_program
 from snnbreg.deploy.convert import Conversion, convert
 from snnbreg.deploy.file import NAME, read_network, write_network
+from snnbreg.deploy.finetune import finetune
 from snnbreg.deploy.integers import calibrate, quantize
 from snnbreg.deploy.network import DeployedNetwork, Layer, Synapses
 from snnbreg.deploy.proof import Batch, Proof, prove, trained_answers, whole_counts
@@ -22,6 +23,7 @@ __all__ = [
     "Synapses",
     "calibrate",
     "convert",
+    "finetune",
     "prove",
     "quantize",
     "raster",
