@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 
 from snnbreg import analysis, assembly
@@ -146,6 +145,7 @@ def _small(common: tuple[str, ...], density: float) -> str:
     """Neurons of the hidden layers, as a list for the command line: the nearest in weights."""
     config = assembly.check(composed(common))
     channels, classes, _ = assembly.build_splits(config).sizes
+    device = assembly.build_device({"device": "cpu"})
     layers, widest = len(config["model"]["hidden"]), max(config["model"]["hidden"])
 
     def weights(hidden: Sequence[int]) -> int:
@@ -153,7 +153,7 @@ def _small(common: tuple[str, ...], density: float) -> str:
             {**config, "model": {**config["model"], "hidden": list(hidden)}},
             channels,
             classes,
-            torch.device("cpu"),
+            device,
         )
         return sum(matrix.numel() for matrix in network.parameters() if matrix.dim() > 1)
 
