@@ -28,6 +28,7 @@ SETTINGS = {  # all that happens in a method happens within five epochs of three
     "rigl": "every: 2, end: 1.0, second_moment: gradient",
     "deepr": "l1: 1.0, temperature: 1.0e-4",
     "lasso": "lam: 0.1, end: 0.8",
+    "str": "end: 0.6",
     "debias": "begin: 0.6",
 }
 assert set(SETTINGS) == set(SPARSIFIERS)
