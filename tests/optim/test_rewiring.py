@@ -172,3 +172,83 @@ def test_a_random_start_keeps_the_variance_where_asked_to(name, rescale):
     mask = sparsifier.masks["w0"]
     assert mask.sum() == 300
     torch.testing.assert_close(given.network.w0.data, start * mask * (2 if rescale else 1))
+
+
+def test_a_random_start_takes_no_zeros_of_a_sparse_one_where_it_can():
+    start = random(10, 10) * (torch.arange(100).view(10, 10) < 40)
+    for density, nonzero in ((0.3, 30), (0.5, 40)):
+        given = course(start.clone())
+        SPARSIFIERS["set"](given, density, "layer")
+        assert (given.network.w0 != 0).sum() == nonzero
+
+
+# -- new weights that do not move ------------------------------------------------------------------
+
+
+def start_of(name, **options):
+    """Five weights of ten, magnitudes .1 to .5; no gradient ever reaches the last four places."""
+    given = course([[0.1, -0.2, 0.3, -0.4, 0.5, 0, 0, 0, 0, 0]], epochs=3, steps=4, momentum=0.9)
+    sparse = SPARSIFIERS[name](given, 0.5, "layer", rescale=False, **options)
+    given.network.w0.data = torch.tensor([[0.1, -0.2, 0.3, -0.4, 0.5, 0, 0, 0, 0, 0]])
+    force(sparse, [[1] * 5 + [0] * 5])
+    return sparse, given.network.w0
+
+
+def test_what_a_new_weight_without_gradient_replaced_comes_back():
+    sparse, weight = start_of("set")
+    new = torch.tensor([[False, False, True, False, True, True, True, True, False, False]])
+    sparse.move([new])
+    assert sparse.masks["w0"].equal(new)
+    step(sparse, [[0.0, 0, 0, 0, 0, 1, 0, 0, 0, 0]])
+    assert weight.tolist() == [pytest.approx([0, 0, 0.3, 0, 0.5, -0.1, 0, 0, 0, 0])]
+    sparse.after_epoch(1)  # two of three did not move: -.4 and -.2 are back, .1 is not
+    assert weight.tolist() == [pytest.approx([0, -0.2, 0.3, -0.4, 0.5, -0.1, 0, 0, 0, 0])]
+    assert sparse.masks["w0"].equal(weight.detach() != 0)
+    before = weight.detach().clone()
+    sparse.after_epoch(2)  # nothing waits any more
+    assert weight.equal(before)
+
+
+def test_what_comes_back_has_no_momentum():
+    sparse, weight = start_of("set")
+    step(sparse, [[1.0] * 10])
+    sparse.move([torch.arange(10).view(1, 10) >= 5])
+    sparse.settle()
+    buffer = sparse.optimizer.state[weight]["momentum_buffer"]
+    assert not buffer.any()
+    assert sparse.masks["w0"].sum() == 5
+
+
+def test_rigl_waits_for_its_new_weights_until_others_could_come():
+    sparse, weight = start_of("rigl", every=3, end=0.4, fraction=0.5)  # moves once, at step 3
+    for _ in range(3):
+        step(sparse, [[0.0] * 10])
+    old = weight.detach().clone()
+    step(sparse, [[0.0] * 9 + [1.0]])  # instead of a step
+    assert (weight == 0).sum() > 5
+    assert kept(sparse) == 5
+    saved = copy.deepcopy(sparse.state_dict())
+    other, same = start_of("rigl", every=3, end=0.4, fraction=0.5)
+    same.data = weight.detach().clone()
+    other.load_state_dict(saved)
+    for each, own in ((sparse, weight), (other, same)):
+        step(each, [[0.0] * 10])
+        assert (own == 0).sum() > 5
+        step(each, [[0.0] * 10])  # the sixth
+        assert own.equal(old)
+        assert each.dropped == {}
+
+
+def test_rigl_waits_no_longer_than_the_run():
+    sparse, weight = start_of("rigl", every=9, end=1.0, fraction=0.5)  # of 12 steps
+    old = weight.detach().clone()
+    for number in range(12):
+        step(sparse, [[0.0] * 9 + [float(number == 9)]])
+        assert (int((weight == 0).sum()) == 5) == (number not in (9, 10))
+    assert weight.equal(old)
+
+
+def test_a_state_from_before_anything_waited_is_taken():
+    sparse, _ = start_of("set")
+    sparse.load_state_dict({k: v for k, v in sparse.state_dict().items() if k != "dropped"})
+    assert sparse.dropped == {}
