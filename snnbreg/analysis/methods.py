@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SPARSIFIERS = {
     "gmp": "GMP", "magnitude": "one-shot pruning", "iterative": "iterative pruning", "set": "SET",
-    "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "debias": "debiased",
+    "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "str": "STR", "debias": "debiased",
 }  # fmt: skip
 DENSE = "dense"
 OURS = "AdaBreg"
