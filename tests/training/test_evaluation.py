@@ -58,10 +58,15 @@ def test_a_network_without_delays_is_evaluated_as_it_is() -> None:
 
 def test_modules_keep_their_modes_also_after_an_error() -> None:
     network = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2).eval())
-    with pytest.raises(KeyError), evaluation_mode(network):
-        assert not any(module.training for module in network.modules())
-        assert torch.is_inference_mode_enabled()
-        raise KeyError
+
+    def fail() -> None:
+        with evaluation_mode(network):
+            assert not any(module.training for module in network.modules())
+            assert torch.is_inference_mode_enabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert [module.training for module in network.modules()] == [True, True, False]
     assert not torch.is_inference_mode_enabled()
 

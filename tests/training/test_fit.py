@@ -92,7 +92,12 @@ def test_every_epoch_has_its_batches_its_row_and_its_checkpoint(
     assert set(last) == {
         "value", "epoch", "network", "history", "ever_alive", "config", "sizes"
     }  # fmt: skip
-    assert (last["epoch"], last["value"], last["config"], last["sizes"]) == (3, 3.0, {"a": 1}, (3, 2))
+    assert (last["epoch"], last["value"], last["config"], last["sizes"]) == (
+        3,
+        3.0,
+        {"a": 1},
+        (3, 2),
+    )
     assert float(last["network"]["inward"][0, 0]) == 3.0
     assert (initial["epoch"], initial["history"], initial["value"]) == (0, [], 0.0)
     assert float(initial["network"]["inward"][0, 0]) != 3.0
@@ -266,16 +271,13 @@ def test_every_epoch_is_told(
 def test_the_bar_shows_in_a_terminal(
     make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, progress: bool, terminal: bool
 ) -> None:
-    class Stop(Exception):
-        pass
-
     def bar(**options: Any) -> None:
         assert options["disable"] == (not (progress and terminal))
-        raise Stop
+        raise InterruptedError
 
     monkeypatch.setattr(trainer, "tqdm", bar)
     monkeypatch.setattr(trainer.sys.stderr, "isatty", lambda: terminal, raising=False)
-    with pytest.raises(Stop):
+    with pytest.raises(InterruptedError):
         make(progress=progress).fit()
 
 

@@ -133,7 +133,10 @@ def test_a_network_without_delays_answers_once(fitted: Callable[..., Trainer]) -
 def test_without_a_test_only_the_validation_is_predicted(fitted: Callable[..., Trainer]) -> None:
     trainer = fitted(nn.Linear(3, 2).double(), "sum_cross_entropy", batches([2]))
     summary = summarise(trainer, "completed", None)
-    assert {k: summary[k] for k in ("test_acc", "test_loss")} == {"test_acc": None, "test_loss": None}
+    assert {k: summary[k] for k in ("test_acc", "test_loss")} == {
+        "test_acc": None,
+        "test_loss": None,
+    }
     assert summary["best_epoch"] == 2
     assert all(name.startswith("valid_") for name in trainer.run.read_predictions())
 
@@ -226,7 +229,12 @@ def test_what_is_no_image_stays_flat_and_is_shown_as_deployed(
 
 
 def test_the_score_that_chose_the_checkpoint() -> None:
-    summary = {"select": "deployed", "best_val_mse": 1, "best_deployed_val_mse": 2, "measure": "mse"}
+    summary = {
+        "select": "deployed",
+        "best_val_mse": 1,
+        "best_deployed_val_mse": 2,
+        "measure": "mse",
+    }
     assert chosen_score(summary) == 2.0
     assert isinstance(chosen_score(summary), float)
     assert chosen_score({**summary, "select": "last"}) == 1.0
