@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from plain_networks import Batches, Delayed, batches
 from snnbreg.runs import RunFolder, load_checkpoint
 from snnbreg.training import TASKS, DivergedError, Trainer, trainer
+from snnbreg.training.trainer import SELECT, best_row
 
 TASK = TASKS["sum_cross_entropy"]
 
@@ -116,6 +117,23 @@ def test_the_best_checkpoint_is_that_of_the_best_row(make: Callable[..., Trainer
     best = load_checkpoint(one.run.best)
     assert (best["epoch"], float(best["network"]["inward"][0, 0])) == (2, 2.0)
     assert one.best is one.history[1]
+
+
+def test_best_is_the_last_of_equals(make: Callable[..., Trainer]) -> None:
+    history = [
+        {"epoch": n, "val_acc": a, "deployed_val_acc": d, "val_mse": a, "deployed_val_mse": d}
+        for n, a, d in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.2), (4, 0.6, 0.3)]
+    ]
+    for task, epochs in (
+        (TASK, {"published": 3, "deployed": 1, "last": 4}),
+        (TASKS["mean_squared_error"], {"published": 1, "deployed": 2, "last": 4}),
+    ):
+        found = {select: best_row(history, select, task) for select in SELECT}
+        assert {select: row and row["epoch"] for select, row in found.items()} == epochs
+    one = make(select="deployed")
+    assert one.best is None
+    one.history = history
+    assert one.best is history[0]
 
 
 def test_random_numbers_are_those_of_seed_and_epoch(make: Callable[..., Trainer]) -> None:

@@ -280,6 +280,7 @@ def test_a_state_is_that_of_all_parts_and_continues() -> None:
     for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, other)
     assert second.state_dict()["schedulers"] == [{"value": 3}]
+    assert second.state_dict()["hooks"] == [{"value": 4}] * 2
     old = {name: part for name, part in state.items() if name != "hooks"}
     make(0).load_state_dict(old, "a.pt")  # from before hooks had a state
 

@@ -56,17 +56,22 @@ def test_samples_are_dealt_in_turn(
 
 
 @pytest.mark.parametrize("rank", [3, 4])
+@pytest.mark.parametrize("right", [True, False])
 def test_a_process_without_a_sample_repeats_the_first_for_nothing(
-    process: Callable[..., Processes], rank: int
+    process: Callable[..., Processes], rank: int, right: bool
 ) -> None:
     network = nn.Linear(3, 2).double()
-    frames, labels = batches([3]).batches[0]
+    frames, _ = batches([3]).batches[0]
+    predicted = network(frames).sum(0).argmax(1)
+    labels = predicted if right else 1 - predicted
     score, share = process(rank, 5, rest=3.0).score(TASK, network, frames, labels)
     assert torch.equal(score.loss, TASK.score(network(frames[:, :1]), labels[:1]).loss)
     assert (float(score.total), score.count, share) == (0.0, 0, 0.0)
     last, share = process(2, 5, rest=2.0).score(TASK, network, frames, labels)
     assert torch.equal(last.loss, TASK.score(network(frames[:, 2:]), labels[2:]).loss)
     assert (last.count, share) == (1, 1 / 3)
+    _, share = process(0, 2).score(TASK, network, frames[:, :1], labels[:1])
+    assert share == 1.0
 
 
 def test_a_batch_without_labels_weighs_nothing(process: Callable[..., Processes]) -> None:

@@ -212,7 +212,9 @@ def test_what_is_no_image_stays_flat_and_is_shown_as_deployed(
     network = Delayed(delay=7.2, sigma=3.0)
     trainer = fitted(network, "mean_squared_error", test)
     network.train()
+    test.asked.clear()
     found = examples(trainer, test)
+    assert test.asked == [0]
     assert [found[f"test_{n}"].shape for n in ("inputs", "outputs", "targets")] == [
         (4, 3), (4, 2), (4, 2),
     ]  # fmt: skip
@@ -260,6 +262,8 @@ def test_a_table_has_a_line_per_figure() -> None:
     assert summary_table(summary).split("\n") == lines
     del summary["measure"]  # of a run from before there was another one
     assert summary_table(summary).split("\n") == lines
+    stopped = {**summary, "status": "diverged", "best_epoch": None}
+    assert summary_table(stopped) == "diverged before the end of the first epoch"
     other = {k.replace("acc", "mse"): v for k, v in summary.items()}
     assert "  test mse            0.9000" in summary_table({**other, "measure": "mse"})
 
