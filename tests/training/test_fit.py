@@ -6,7 +6,9 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -180,7 +182,9 @@ def test_a_continued_run_whose_last_epoch_is_the_best_has_it_as_best(
     again.run.metrics.unlink()
     assert again.fit() == "completed"
     assert again.run.best.exists() == better
-    assert again.run.metrics.exists()
+    metrics = again.run.read_metrics()
+    assert metrics is not None
+    assert metrics["epoch"] == [1, 2, 3]
     assert drawn(again) == []
 
 
@@ -283,6 +287,16 @@ def test_every_epoch_is_told(
         f"epoch  3/10  loss 0.2500  acc 0.500  val {row['val_acc']:.3f}  deployed "
         f"{row['deployed_val_acc']:.3f}  density {row['density']:.3f}  {row['seconds']:.1f} s"
     )
+
+
+def test_seconds_are_those_of_the_epoch_to_milliseconds(
+    make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, times = make(epochs=1), iter([10.0, 11.23456])
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr(one, "_report", lambda row, bar: None)
+    one._epoch(0, MagicMock())
+    assert one.history[0]["seconds"] == 1.235
 
 
 @pytest.mark.parametrize(("progress", "terminal"), [(True, True), (True, False), (False, True)])
