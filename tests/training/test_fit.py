@@ -168,6 +168,20 @@ def test_a_run_goes_on_where_it_stopped(make: Callable[..., Trainer]) -> None:
     assert not second.run.initial.exists()  # it is written before the first epoch only
 
 
+@pytest.mark.parametrize("old", [True, False])
+def test_a_continued_run_knows_which_weights_were_ever_alive(
+    make: Callable[..., Trainer], old: bool
+) -> None:
+    """Of 4 x 3 weights 9 vanished before the checkpoint; an old one does not say so."""
+    one = make(epochs=1)
+    state = one.state_dict()
+    state["network"]["inward"][1:] = 0
+    again = make(epochs=1)
+    again.load_state_dict({k: v for k, v in state.items() if not (old and k == "ever_alive")})
+    again.fit()
+    assert again.history[0]["ever_alive"] == (3 if old else 12) + 8
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_a_continued_run_whose_last_epoch_is_the_best_has_it_as_best(
     make: Callable[..., Trainer], better: bool

@@ -33,7 +33,9 @@ def test_changes_are_those_of_sets() -> None:
                 param.copy_(random(*param.shape, seed=seed + 10 * i))
         now = members(params)
         ever = ever | now
-        assert supports.row() == {
+        row = supports.row()
+        assert all(isinstance(row[name], int) for name in ("born", "died", "ever_alive"))
+        assert row == {
             "born": len(now - before),
             "died": len(before - now),
             "overlap": len(now & before) / len(now | before),
