@@ -192,7 +192,8 @@ def test_a_reconstruction_keeps_some_samples_to_look_at(
     test.image = (1, 2, 3)  # type: ignore[attr-defined]
     trainer = fitted(network, "mean_squared_error", valid)
     summary = summarise(trainer, "completed", test)
-    assert summary["test_mse"] == evaluate(network, test, PATTERN)["mse"]
+    mse = evaluate(network, test, PATTERN)["mse"]
+    assert (summary["test_mse"], summary["deployed_test_mse"]) == (mse, mse)
     found = trainer.run.read_predictions()
     assert set(found) == {"test_ids", "test_inputs", "test_outputs", "test_targets"}
     frames, targets = test.batches[0]
