@@ -107,7 +107,7 @@ COMMANDS = {
     "evaluate": Command("print the figures of a run's checkpoint, one JSON object", _evaluate),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
-    "tune": Command("learning rate and lambda by Optuna: accurate and sparse", _tune),
+    "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
     "compare": Command("are two runs the same, and where do they first differ", _compare),
     "prepare": Command("download a data set, checked by md5", _prepare),
     "dashboard": Command("build the panels of a project in Weights & Biases", _dashboard),

@@ -37,7 +37,8 @@ class STR(GMP):
     Args:
         course: the training.
         density: non-zero weights / all weights, from ``end`` on in every step.
-        begin: share of the run before the first threshold.
+        begin: share of the run before the first threshold; as published there is next to none at
+            first.
         end: share of the run from which the density is the final one.
 
     Attributes:
@@ -47,7 +48,7 @@ class STR(GMP):
     """
 
     def __init__(
-        self, course: Course, density: float = 0.1, begin: float = 0.0, end: float = 0.75
+        self, course: Course, density: float = 0.1, begin: float = 0.3, end: float = 0.9
     ) -> None:
         super().__init__(course, density, "global", begin, end, every=1)
         self.dense = {name: w.detach().clone() for name, w in course.weights.items()}
