@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snnbreg import assembly
 from snnbreg.analysis.measures import measure_name
@@ -56,7 +56,8 @@ def run(options: Namespace) -> None:
         raise ValueError("snnbreg tune needs Optuna: pip install 'snnbreg[tune]'") from error
     asked = [o for o in options.overrides if not o.startswith("hydra")]
     task = assembly.build_task(assembly.check(composed(asked)))
-    directions = ["maximize" if task.higher_is_better else "minimize", "minimize"]
+    first: Literal["maximize", "minimize"] = "maximize" if task.higher_is_better else "minimize"
+    directions: list[Literal["maximize", "minimize"]] = [first, "minimize"]
     folder = Path(options.folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
