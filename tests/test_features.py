@@ -22,7 +22,7 @@ def test_what_we_have_is_tested(row: list[str]) -> None:
     _, ours, *others, test = row
     assert len(others) == 4
     if ours == "no":
-        assert test == "–"
+        assert test == "-"
         return
     assert ours == "yes"
     path, name = test.strip("`").split("::")
