@@ -55,9 +55,25 @@ def _reproduce(parser: ArgumentParser) -> None:
     add("--lambdas", type=_numbers, default="0,0.01,0.05,0.1,0.25,0.5,1,2,5,10",
         help="the grid (%(default)s)")  # fmt: skip
     add("--epochs", type=int, help="instead of the data set's own number")
+    _study_options(add, "outputs/study/DATASET", "outputs/figures/DATASET")
+
+
+def _rivals(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run, such as device=cuda")
+    add("--dataset", default="spoken_digits", help="one of configs/rivals.yaml (%(default)s)")
+    add("--root", help="folder of the data set's files (dataset.root)")
+    add("--methods", type=lambda text: text.split(","), default=[],
+        help="some of configs/rivals.yaml, separated by commas (all)")  # fmt: skip
+    add("--seeds", type=_integers, default="0,1,2", help="separated by commas (%(default)s)")
+    add("--epochs", type=int, help="instead of the experiment's own number")
+    _study_options(add, "outputs/study/rivals_DATASET", "outputs/figures/rivals_DATASET")
+
+
+def _study_options(add: Callable[..., object], runs: str, output: str) -> None:
     add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (%(default)s)")
-    add("--runs", metavar="DIR", help="folder of the runs (outputs/study/DATASET)")
-    add("--output", metavar="DIR", help="folder of what is drawn (outputs/figures/DATASET)")
+    add("--runs", metavar="DIR", help=f"folder of the runs ({runs})")
+    add("--output", metavar="DIR", help=f"folder of what is drawn ({output})")
     add("--any-code", action="store_true", help="take finished runs of other versions of the code")
     add("--dry-run", action="store_true", help="list the runs and what is done of them")
 
@@ -114,6 +130,9 @@ COMMANDS = {
     "evaluate": Command("print the figures of a run's checkpoint, one JSON object", _evaluate),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
+    "rivals": Command(
+        "Bregman learning and its rivals at equal density: trials, then runs", _rivals
+    ),
     "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
     "width": Command("dense networks with as many weights as a sparse one has non-zeros", _width),
     "compare": Command("are two runs the same, and where do they first differ", _compare),

@@ -124,7 +124,8 @@ def examples(trainer: Trainer, test: Loader) -> dict[str, np.ndarray[Any, Any]]:
 
 def _smallest(classes: np.ndarray[Any, Any]) -> np.dtype[Any]:
     """The smallest type that holds all of them; -1 stands for no label."""
-    return np.result_type(np.min_scalar_type(classes.min()), np.min_scalar_type(classes.max()))
+    low, high = int(classes.min()), int(classes.max())
+    return np.min_scalar_type(min(low, -high - 1) if low < 0 else high)
 
 
 def chosen_score(summary: Mapping[str, Any]) -> float | None:
