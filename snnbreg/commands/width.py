@@ -63,6 +63,22 @@ def counts(config: dict[str, Any], splits: Any, sizes: Sizes) -> tuple[int, int]
     return assembly.count_parameters(changed, splits.channels, splits.classes, splits.image)
 
 
+def equally_many(config: dict[str, Any], splits: Any, sizes: Sizes, density: float) -> Sizes:
+    """The layers of the dense network whose weights are closest to a share of the full one's.
+
+    Args:
+        config: of the full network, checked.
+        splits: of the data, which say how many channels and classes there are.
+        sizes: the keys of the network that are made smaller, as they are.
+        density: the share.
+    """
+
+    def count(each: Sizes) -> int:
+        return counts(config, splits, each)[0]
+
+    return closest(sizes, round(density * count(sizes)), count)
+
+
 def run(options: Namespace) -> None:
     """Print a line per density.
 
@@ -82,8 +98,7 @@ def run(options: Namespace) -> None:
     for density in options.densities:
         if not 0 < density <= 1:
             raise ValueError(f"Invalid density: {density!r}. It must be in (0, 1].")
-        nonzeros = round(density * full)
-        found = closest(sizes, nonzeros, lambda each: counts(config, splits, each)[0])
+        found = equally_many(config, splits, sizes, density)
         weights, parameters = counts(config, splits, found)
         words = " ".join(f"model.{key}={size}".replace(" ", "") for key, size in found.items())
-        print(f"{density:7g}  {nonzeros:9d}  {weights:9d}  {parameters:10d}  {words}")
+        print(f"{density:7g}  {round(density * full):9d}  {weights:9d}  {parameters:10d}  {words}")
