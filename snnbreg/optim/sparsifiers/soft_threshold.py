@@ -94,9 +94,7 @@ class STR(GMP):
             torch.cat([m.flatten() for m in masks]),
             torch.cat([v.flatten() for v in levels]),
         )
-        if kept.all():
-            self.shift.fill_(-torch.inf)
-        else:
+        if not kept.all():
             self.shift.copy_((level[kept].min() + level[~kept].max()) / 2)
         return masks
 
