@@ -85,6 +85,13 @@ def _tune(parser: ArgumentParser) -> None:
     add("--folder", default="outputs/tune", metavar="DIR", help="of the study (%(default)s)")
 
 
+def _width(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="of the sparse network, as for train")
+    add("--densities", type=_numbers, default="0.5,0.2,0.1,0.05,0.02", metavar="D,D",
+        help="of the sparse network, separated by commas (%(default)s)")  # fmt: skip
+
+
 def _compare(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("first", help="run folder")
@@ -126,7 +133,8 @@ COMMANDS = {
     "rivals": Command(
         "Bregman learning and its rivals at equal density: trials, then runs", _rivals
     ),
-    "tune": Command("learning rate and lambda by Optuna: accurate and sparse", _tune),
+    "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
+    "width": Command("dense networks with as many weights as a sparse one has non-zeros", _width),
     "compare": Command("are two runs the same, and where do they first differ", _compare),
     "prepare": Command("download a data set, checked by md5", _prepare),
     "dashboard": Command("build the panels of a project in Weights & Biases", _dashboard),

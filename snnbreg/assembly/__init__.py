@@ -12,6 +12,7 @@ from snnbreg.assembly.objects import (
     build_splits,
     build_task,
     build_trainer,
+    count_parameters,
     logging_to,
     using_threads,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "check",
     "code_version",
     "config_folder",
+    "count_parameters",
     "explain",
     "load_run",
     "logging_to",

@@ -106,6 +106,18 @@ def build_network(
     return network.to(device)
 
 
+def count_parameters(
+    config: Config, channels: int, classes: int, image: tuple[int, int, int] | None = None
+) -> tuple[int, int]:
+    """The numbers of weights and of all learned parameters; see :func:`build_network`."""
+    meta = torch.device("meta")  # shapes alone, no memory
+    dense = {**config, "optim": config["optim"] | {"init_density": 1.0}}
+    with meta:
+        network = build_network(dense, channels, classes, meta, image)
+    learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return sum(entry.weight.numel() for entry in weights_of(network)), learned
+
+
 def _start_sparse(network: nn.Module, settings: Config) -> None:
     """Mask the weight matrices that carry a regulariser; all of them where none does, as in Adam.
 

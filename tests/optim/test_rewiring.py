@@ -209,6 +209,15 @@ def test_what_a_new_weight_without_gradient_replaced_comes_back():
     assert weight.equal(before)
 
 
+def test_no_more_weights_come_back_than_were_dropped():
+    sparse, weight = start_of("set")
+    force(sparse, [[1] * 6 + [0] * 4])  # a sixth weight that is zero and not new
+    sparse.move([torch.tensor([[0, 1, 1, 1, 1, 1, 1, 0, 0, 0]], dtype=torch.bool)])
+    sparse.settle()
+    assert weight.tolist() == [pytest.approx([0.1, -0.2, 0.3, -0.4, 0.5, 0, 0, 0, 0, 0])]
+    assert kept(sparse) == 6
+
+
 def test_what_comes_back_has_no_momentum():
     sparse, weight = start_of("set")
     step(sparse, [[1.0] * 10])
