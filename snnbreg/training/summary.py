@@ -77,10 +77,9 @@ def _answers(
     """Figures and predictions of both evaluations; the numbers as small as they can be."""
     figures: dict[str, dict[str, float]] = {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    answers: list[tuple[Tensor, Tensor]] = []
     for evaluation in EVALUATIONS:
         if not figures or delays_of(trainer.network):  # without delays both are the same
-            answers = []
+            answers: list[tuple[Tensor, Tensor]] = []
             score = evaluate(trainer.network, loader, trainer.task, evaluation, answers=answers)
         figures[evaluation] = score
         if not answers:

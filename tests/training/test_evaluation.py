@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plain_networks import Batches, Delayed, batches
-from snnbreg.training import TASKS, evaluate
+from snnbreg.training import TASKS, GradientSteps, Score, evaluate
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import SameBatches, evaluation_mode
 from snnbreg.training.network import (
@@ -18,7 +20,7 @@ from snnbreg.training.network import (
     weights_of,
 )
 from snnbreg.training.rows import validation_row
-from snnbreg.training.tasks import UNLABELLED
+from snnbreg.training.tasks import UNLABELLED, Classification
 
 TASK = TASKS["sum_cross_entropy"]
 
@@ -166,3 +168,21 @@ def test_what_a_network_offers() -> None:
         assert (network.delay.item(), network.sigma) == (1.0, 0.25)
     with hard_delays_of(plain, 0.25):
         pass
+
+
+class Counting(Classification):
+    """A task whose measure is 2 to the 24 of the first batch and 1 of each other one."""
+
+    def score(self, outputs: Tensor, labels: Tensor) -> Score:
+        score = super().score(outputs, labels)
+        return replace(score, total=torch.tensor(2.0**24 if len(labels) == 1 else 1.0))
+
+
+def test_measures_add_up_without_rounding() -> None:
+    """In float32 adding 1 changes nothing there."""
+    network, loader, task = nn.Linear(3, 2).double(), batches([1, 2, 2, 2]), Counting()
+    expected = (2.0**24 + 3) / 7
+    assert evaluate(network, loader, task)["acc"] == expected
+    optimizers = {"weights": torch.optim.SGD(network.parameters())}
+    row = GradientSteps(network, task, optimizers).epoch(0, loader.epoch(0), lambda: None)
+    assert row["train_acc"] == expected

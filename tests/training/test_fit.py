@@ -6,7 +6,9 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from plain_networks import Batches, Delayed, batches
 from snnbreg.runs import RunFolder, load_checkpoint
 from snnbreg.training import TASKS, DivergedError, Trainer, trainer
+from snnbreg.training.trainer import SELECT, best_row
 
 TASK = TASKS["sum_cross_entropy"]
 
@@ -118,6 +121,23 @@ def test_the_best_checkpoint_is_that_of_the_best_row(make: Callable[..., Trainer
     assert one.best is one.history[1]
 
 
+def test_best_is_the_last_of_equals(make: Callable[..., Trainer]) -> None:
+    history = [
+        {"epoch": n, "val_acc": a, "deployed_val_acc": d, "val_mse": a, "deployed_val_mse": d}
+        for n, a, d in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.2), (4, 0.6, 0.3)]
+    ]
+    for task, epochs in (
+        (TASK, {"published": 3, "deployed": 1, "last": 4}),
+        (TASKS["mean_squared_error"], {"published": 1, "deployed": 2, "last": 4}),
+    ):
+        found = {select: best_row(history, select, task) for select in SELECT}
+        assert {select: row and row["epoch"] for select, row in found.items()} == epochs
+    one = make(select="deployed")
+    assert one.best is None
+    one.history = history
+    assert one.best is history[0]
+
+
 def test_random_numbers_are_those_of_seed_and_epoch(make: Callable[..., Trainer]) -> None:
     first, same, other = make(), make("same"), make("other", seed=1)
     first.fit()
@@ -148,6 +168,20 @@ def test_a_run_goes_on_where_it_stopped(make: Callable[..., Trainer]) -> None:
     assert not second.run.initial.exists()  # it is written before the first epoch only
 
 
+@pytest.mark.parametrize("old", [True, False])
+def test_a_continued_run_knows_which_weights_were_ever_alive(
+    make: Callable[..., Trainer], old: bool
+) -> None:
+    """Of 4 x 3 weights 9 vanished before the checkpoint; an old one does not say so."""
+    one = make(epochs=1)
+    state = one.state_dict()
+    state["network"]["inward"][1:] = 0
+    again = make(epochs=1)
+    again.load_state_dict({k: v for k, v in state.items() if not (old and k == "ever_alive")})
+    again.fit()
+    assert again.history[0]["ever_alive"] == (3 if old else 12) + 8
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_a_continued_run_whose_last_epoch_is_the_best_has_it_as_best(
     make: Callable[..., Trainer], better: bool
@@ -162,7 +196,9 @@ def test_a_continued_run_whose_last_epoch_is_the_best_has_it_as_best(
     again.run.metrics.unlink()
     assert again.fit() == "completed"
     assert again.run.best.exists() == better
-    assert again.run.metrics.exists()
+    metrics = again.run.read_metrics()
+    assert metrics is not None
+    assert metrics["epoch"] == [1, 2, 3]
     assert drawn(again) == []
 
 
@@ -265,6 +301,16 @@ def test_every_epoch_is_told(
         f"epoch  3/10  loss 0.2500  acc 0.500  val {row['val_acc']:.3f}  deployed "
         f"{row['deployed_val_acc']:.3f}  density {row['density']:.3f}  {row['seconds']:.1f} s"
     )
+
+
+def test_seconds_are_those_of_the_epoch_to_milliseconds(
+    make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, times = make(epochs=1), iter([10.0, 11.23456])
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr(one, "_report", lambda row, bar: None)
+    one._epoch(0, MagicMock())
+    assert one.history[0]["seconds"] == 1.235
 
 
 @pytest.mark.parametrize(("progress", "terminal"), [(True, True), (True, False), (False, True)])

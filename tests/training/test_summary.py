@@ -131,13 +131,15 @@ def test_a_network_without_delays_answers_once(fitted: Callable[..., Trainer]) -
 
 
 def test_without_a_test_only_the_validation_is_predicted(fitted: Callable[..., Trainer]) -> None:
-    trainer = fitted(nn.Linear(3, 2).double(), "sum_cross_entropy", batches([2]))
+    trainer = fitted(
+        nn.Linear(3, 2).double(), "sum_cross_entropy", batches([2]), select="last", epochs=3
+    )
     summary = summarise(trainer, "completed", None)
     assert {k: summary[k] for k in ("test_acc", "test_loss")} == {
         "test_acc": None,
         "test_loss": None,
     }
-    assert summary["best_epoch"] == 2
+    assert summary["best_epoch"] == 3
     assert all(name.startswith("valid_") for name in trainer.run.read_predictions())
 
 
@@ -192,7 +194,8 @@ def test_a_reconstruction_keeps_some_samples_to_look_at(
     test.image = (1, 2, 3)  # type: ignore[attr-defined]
     trainer = fitted(network, "mean_squared_error", valid)
     summary = summarise(trainer, "completed", test)
-    assert summary["test_mse"] == evaluate(network, test, PATTERN)["mse"]
+    mse = evaluate(network, test, PATTERN)["mse"]
+    assert (summary["test_mse"], summary["deployed_test_mse"]) == (mse, mse)
     found = trainer.run.read_predictions()
     assert set(found) == {"test_ids", "test_inputs", "test_outputs", "test_targets"}
     frames, targets = test.batches[0]
@@ -212,7 +215,9 @@ def test_what_is_no_image_stays_flat_and_is_shown_as_deployed(
     network = Delayed(delay=7.2, sigma=3.0)
     trainer = fitted(network, "mean_squared_error", test)
     network.train()
+    test.asked.clear()
     found = examples(trainer, test)
+    assert test.asked == [0]
     assert [found[f"test_{n}"].shape for n in ("inputs", "outputs", "targets")] == [
         (4, 3), (4, 2), (4, 2),
     ]  # fmt: skip
@@ -260,6 +265,8 @@ def test_a_table_has_a_line_per_figure() -> None:
     assert summary_table(summary).split("\n") == lines
     del summary["measure"]  # of a run from before there was another one
     assert summary_table(summary).split("\n") == lines
+    stopped = {**summary, "status": "diverged", "best_epoch": None}
+    assert summary_table(stopped) == "diverged before the end of the first epoch"
     other = {k.replace("acc", "mse"): v for k, v in summary.items()}
     assert "  test mse            0.9000" in summary_table({**other, "measure": "mse"})
 
