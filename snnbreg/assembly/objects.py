@@ -111,9 +111,8 @@ def count_parameters(
 ) -> tuple[int, int]:
     """The numbers of weights and of all learned parameters; see :func:`build_network`."""
     meta = torch.device("meta")  # shapes alone, no memory
-    dense = {**config, "optim": config["optim"] | {"init_density": 1.0}}
     with meta:
-        network = build_network(dense, channels, classes, meta, image)
+        network = build_network(config, channels, classes, meta, image)
     learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return sum(entry.weight.numel() for entry in weights_of(network)), learned
 

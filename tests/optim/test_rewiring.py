@@ -65,6 +65,9 @@ def test_rigl_drops_small_weights_and_grows_large_gradients():
     elsewhere = moved(weight, weight != 0, gradient, 1, regrow_dropped=False)
     assert elsewhere.tolist() == [True, False, True, True, False, False]
     assert moved(weight, weight != 0, gradient, 9, regrow_dropped=False).sum() == 3
+    full = torch.tensor([0.5, -0.1, 0.3, 0])  # two to grow, one empty place, and those just dropped
+    again = moved(full, full != 0, torch.tensor([0.2, 0.9, 0.1, 0.8]), 2)
+    assert again.tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("second_moment", ["zero", "gradient"])

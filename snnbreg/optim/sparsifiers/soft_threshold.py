@@ -90,10 +90,8 @@ class STR(GMP):
         pairs = zip(self.dense.values(), self.offsets.detach(), strict=True)
         levels = [_logit(w.abs()) - s for w, s in pairs]
         masks = self.budget.select(levels, self.counts())
-        kept, level = (
-            torch.cat([m.flatten() for m in masks]),
-            torch.cat([v.flatten() for v in levels]),
-        )
+        kept = torch.cat([mask.flatten() for mask in masks])
+        level = torch.cat([each.flatten() for each in levels])
         if not kept.all():
             self.shift.copy_((level[kept].min() + level[~kept].max()) / 2)
         return masks
