@@ -7,6 +7,7 @@ command adds trials, and several at once share them; every trial is a run folder
 
 from __future__ import annotations
 
+import math
 import subprocess
 from argparse import Namespace
 from pathlib import Path
@@ -41,8 +42,8 @@ def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, fl
     place = [f"hydra.run.dir='{run.path}'", "trainer.resume=true"]
     done = subprocess.run([*command, *overrides, *place], capture_output=True, text=True)
     summary = run.read_summary()
-    score = chosen_score(summary) if summary is not None else None
-    if summary is None or score is None:
+    score = chosen_score(summary) if summary is not None else math.nan
+    if summary is None or math.isnan(score):
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"{run.path} did not end: {said[-1] if said else done.returncode}")
     return score, summary["density"]
