@@ -24,10 +24,27 @@ class Command(NamedTuple):
 
 def _evaluate(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", help="run folder")
+    add("folder", help="run folder, or one that snnbreg export made")
     add("overrides", nargs="*", metavar="KEY=VALUE",
         help="split=train|valid|test, checkpoint=best|last|FILE, evaluation=published|deployed, "
         "dataset.root, dataset.cache, dataset.eval_batch_size, device, model.engine")  # fmt: skip
+
+
+def _export(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder")
+    add("overrides", nargs="*", metavar="KEY=VALUE",
+        help="dataset.root, dataset.cache, dataset.eval_batch_size, model.engine")  # fmt: skip
+    add("--out", required=True, metavar="DIR", help="where the files go")
+    add("--bits", type=int, choices=(32, 8, 6, 4), default=32,
+        help="of a weight: 32 are floats, fewer whole numbers (%(default)s)")  # fmt: skip
+    add("--finetune", type=int, default=0, metavar="EPOCHS",
+        help="of training with rounded weights on the found support (%(default)s)")  # fmt: skip
+    add("--samples", type=int, default=100, metavar="N",
+        help="test samples that make check runs (%(default)s)")  # fmt: skip
+    add("--layout", choices=("auto", "lists", "rows"), default="auto",
+        help="of weights in C: lists of non-zero ones or full rows; auto: the smaller")  # fmt: skip
+    add("--checkpoint", default="best", help="best, last or a file (%(default)s)")
 
 
 def _report(parser: ArgumentParser) -> None:
@@ -128,6 +145,7 @@ Kill it at any time: the same command runs only what is missing."""
 TRAIN = "train"  # its options are those of Hydra
 COMMANDS = {
     "evaluate": Command("print the figures of a run's checkpoint, one JSON object", _evaluate),
+    "export": Command("sparse weights and C for a chip, proved equal on the test split", _export),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
     "rivals": Command(

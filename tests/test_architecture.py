@@ -24,14 +24,15 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
     "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
+    "deploy": ({"models", "functional"}, {"torch", "numpy", "numba", "nir"}),
     "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
     "assembly": (
         {"admm", "datasets", "models", "optim", "runs", "schedulers", "training"},
-        {"torch", "hydra", "omegaconf"},
+        {"torch", "numpy", "hydra", "omegaconf"},
     ),
     "commands": (
-        {"analysis", "assembly", "datasets", "runs", "training"},
-        {"hydra", "omegaconf", "optuna", "yaml"},
+        {"analysis", "assembly", "datasets", "deploy", "models", "runs", "training"},
+        {"torch", "numpy", "hydra", "omegaconf", "optuna", "yaml"},
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder
-from snnbreg.assembly.load import TrainedRun, load_run, trained_network
+from snnbreg.assembly.load import TrainedRun, load_run, trained_network, with_options
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
@@ -43,4 +43,5 @@ __all__ = [
     "trained_network",
     "unknown_option",
     "using_threads",
+    "with_options",
 ]
