@@ -27,7 +27,13 @@ def random_recordings(
     return recordings
 
 
-def write_events(path: Path, recordings: Sequence[Recording], labels: Sequence[int]) -> Path:
+def write_events(
+    path: Path,
+    recordings: Sequence[Recording],
+    labels: Sequence[int],
+    speakers: Sequence[int] | None = None,
+    words: Sequence[str] = ("a", "b"),
+) -> Path:
     """An HDF5 file in the layout of SHD, SSC and the spoken digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
@@ -37,8 +43,8 @@ def write_events(path: Path, recordings: Sequence[Recording], labels: Sequence[i
             for s, recording in enumerate(recordings):
                 rows[s] = recording[i].astype(dtype)
         file["labels"] = np.asarray(labels, np.uint16)
-        file["extra/speaker"] = np.zeros(len(recordings), np.uint16)
-        file["extra/keys"] = np.array([b"a", b"b"])
+        file["extra/speaker"] = np.asarray(speakers or [0] * len(recordings), np.uint16)
+        file["extra/keys"] = np.array([word.encode() for word in words])
     return path
 
 

@@ -10,7 +10,7 @@ from snnbreg.datasets.cifar10 import CIFAR10
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.speech import SHD, SSC
+from snnbreg.datasets.speech import SHD, SSC, ArabicCommands
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
 
@@ -18,6 +18,7 @@ DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
     "shd": SHD,
     "ssc": SSC,
+    "arabic_commands": ArabicCommands,
     "nmnist": NMNIST,
     "psmnist": PSMNIST,
     "rows_mnist": RowsMNIST,
@@ -37,6 +38,7 @@ __all__ = [
     "SHD",
     "SMNIST",
     "SSC",
+    "ArabicCommands",
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",

@@ -32,6 +32,8 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
         speech(root, ["SHD/shd_train.h5", "SHD/shd_test.h5"], 20)
     elif dataset == "ssc":
         speech(root, [f"SSC/ssc_{part}.h5" for part in ("train", "valid", "test")], 35)
+    elif dataset == "arabic_commands":
+        speech(root, [f"{part}.h5" for part in ("train", "valid", "test")], 40)
     elif dataset == "nmnist":
         for part, count in (("Train", 3), ("Test", 1)):
             for digit in range(10):
@@ -52,6 +54,7 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
         ("shd", ["model.hidden=[10,9]"]),
         ("ssc", ["model.hidden=[8,8,8]"]),
         ("ssc", ["model.hidden=[8,8,8]", "dataset.binning=delrec"]),
+        ("arabic_commands", [LAYERS]),
         ("nmnist", [LAYERS]),
         ("psmnist", ["model.hidden=[6,6,6]", "dataset.limit=20"]),
         ("rows_mnist", [LAYERS]),
