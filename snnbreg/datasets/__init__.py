@@ -7,6 +7,7 @@ package needs torch and NumPy; h5py, tonic and snntorch are imported where they 
 """
 
 from snnbreg.datasets.cifar10 import CIFAR10
+from snnbreg.datasets.ecg import ECG
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
@@ -19,6 +20,7 @@ DATASETS: dict[str, type] = {
     "shd": SHD,
     "ssc": SSC,
     "arabic_commands": ArabicCommands,
+    "ecg": ECG,
     "nmnist": NMNIST,
     "psmnist": PSMNIST,
     "rows_mnist": RowsMNIST,
@@ -32,6 +34,7 @@ DATASETS: dict[str, type] = {
 __all__ = [
     "CIFAR10",
     "DATASETS",
+    "ECG",
     "MNIST",
     "NMNIST",
     "PSMNIST",
