@@ -21,7 +21,7 @@ from snnbreg.datasets.binning import Array, Totals
 Encoder = Callable[[Tensor, int], Tensor]
 """Frames (T, B, C) and a seed to frames (T', B, C')."""
 
-_ORDER, ENCODE = 0, 1  # streams of random numbers; augment.py has 2, image_loader.py 2 and 3
+_ORDER, ENCODE = 0, 1  # streams of random numbers; changes.py has 2, image_loader.py 2 and 3
 _NOTHING = Totals()
 
 

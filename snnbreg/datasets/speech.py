@@ -31,10 +31,12 @@ class SpeechDataset(ABC):
         channels: C, a divisor of 700.
         bin_ms: width of a time bin.
         duration_ms: length of the fixed grid; later events are dropped and counted.
-        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
-            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
-            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
-            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
+        augment: what is done to training recordings, anew in each epoch: ``none``; changes joined
+            by ``+`` or their strengths by name: ``shift``, each as a whole by up to ``max_shift``
+            channels, ``stretch`` (channels), ``pace`` (time), ``lose``, ``add``, ``background``
+            (events), see :data:`~snnbreg.datasets.changes.CHANGES`; ``delrec``, as published for
+            SHD: three times as many samples, one copy shifted, one blended; ``delrec_shift``, the
+            same with the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
         max_shift: channels.
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
@@ -45,7 +47,7 @@ class SpeechDataset(ABC):
     channels: int = 140
     bin_ms: float = 10.0
     duration_ms: float = 1400.0
-    augment: str = "none"
+    augment: str | Mapping[str, float] = "none"
     max_shift: int = 4
     limit: int | None = None
 
