@@ -97,10 +97,11 @@ def with_losses(counts: Tensor, strength: float, generator: torch.Generator) -> 
     share = strength * _uniform(len(counts), counts, generator)
     flat = counts.reshape(-1)
     cells = flat.nonzero().view(-1)
-    events = cells.repeat_interleave(flat.index_select(0, cells).long())
-    chance = share.index_select(0, events // counts[0].numel())
-    kept = events[_uniform(len(events), counts, generator) >= chance]
-    return _added(torch.zeros_like(counts), kept)
+    number = flat.index_select(0, cells).long()
+    chance = share.index_select(0, cells // counts[0].numel()).repeat_interleave(number)
+    lost = _uniform(len(chance), counts, generator) < chance
+    events = cells.repeat_interleave(number)[lost]
+    return counts - events.bincount(minlength=len(flat)).view(counts.shape).to(counts.dtype)
 
 
 def with_additions(counts: Tensor, strength: float, generator: torch.Generator) -> Tensor:
