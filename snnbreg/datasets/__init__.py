@@ -7,10 +7,11 @@ package needs torch and NumPy; h5py, tonic and snntorch are imported where they 
 """
 
 from snnbreg.datasets.cifar10 import CIFAR10
+from snnbreg.datasets.ecg import ECG
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.speech import SHD, SSC
+from snnbreg.datasets.speech import SHD, SSC, ArabicCommands
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
 
@@ -18,6 +19,8 @@ DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
     "shd": SHD,
     "ssc": SSC,
+    "arabic_commands": ArabicCommands,
+    "ecg": ECG,
     "nmnist": NMNIST,
     "psmnist": PSMNIST,
     "rows_mnist": RowsMNIST,
@@ -31,12 +34,14 @@ DATASETS: dict[str, type] = {
 __all__ = [
     "CIFAR10",
     "DATASETS",
+    "ECG",
     "MNIST",
     "NMNIST",
     "PSMNIST",
     "SHD",
     "SMNIST",
     "SSC",
+    "ArabicCommands",
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",

@@ -1,7 +1,8 @@
 """Reading recordings from HDF5 files in the layout of SHD and SSC (Cramer et al. 2020).
 
 ``spikes/times`` (seconds) and ``spikes/units`` hold one array of varying length per recording,
-``labels`` one number per recording. Each file is opened once and binned into the cache; everything
+``labels`` one number per recording; ``extra/speaker`` (one number each) and ``extra/keys`` (the
+words, by label) may be there too. Each file is opened once and binned into the cache; everything
 that would make wrong frames is refused with a message that names the file and the recording.
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
 from snnbreg.datasets.cache import Stream, cached, file_identity
@@ -28,6 +30,8 @@ class EventFile:
     Attributes:
         path: where it lies.
         labels: int64 (S,).
+        speakers: int64 (S,), or None where the file does not say who is heard.
+        class_names: a word per class; empty where the file names none or not all.
     """
 
     def __init__(self, file: Any, path: Path, units: int, classes: int) -> None:
@@ -47,6 +51,11 @@ class EventFile:
                 f"{path}: recording {wrong[0]} has label {self.labels[wrong[0]]}, but this data "
                 f"set has classes 0 to {classes - 1} ({len(wrong)} such recordings)"
             )
+        speakers, keys = (self._extra(file, name) for name in ("speaker", "keys"))
+        known = speakers is not None and speakers.shape == self.labels.shape
+        self.speakers = speakers.astype(np.int64) if speakers is not None and known else None
+        words = () if keys is None else [bytes(key).decode() for key in keys.astype(bytes)]
+        self.class_names = tuple(words) if len(words) == classes else ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,6 +119,9 @@ class EventFile:
                 f"found {found.dtype} of shape {found.shape}"
             )
         return found
+
+    def _extra(self, file: Any, name: str) -> Array | None:
+        return self._read(file[f"extra/{name}"], slice(None)) if f"extra/{name}" in file else None
 
     def _rows(self, dataset: Any, start: int, stop: int, empty: Any) -> tuple[Array, Array]:
         rows = self._read(dataset, slice(start, stop))
@@ -178,7 +190,10 @@ def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache
         def open_stream() -> Stream:
             return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
 
-        return cached(f"{name}-{path.stem}", key, open_stream, cache)
+        found = cached(f"{name}-{path.stem}", key, open_stream, cache)
+    with open_events(path, binning.units, classes) as file:  # what the cache does not hold
+        speakers = None if file.speakers is None else torch.from_numpy(file.speakers)
+        return replace(found, speakers=speakers, class_names=file.class_names)
 
 
 def _stream(file: EventFile, binning: Binning) -> Stream:

@@ -26,7 +26,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     The network holds the best checkpoint's state afterwards. ``predictions.npz`` has, for each
     ``SPLIT`` of valid and test, ``SPLIT_ids`` (numbers of the samples in their data set),
     ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``, (n,) or
-    (n, T). Of a reconstruction it has some test samples to look at instead, see :func:`examples`.
+    (n, T); where the data set knows them, also ``SPLIT_speakers`` (n,) and ``class_names`` (K,). Of
+    a reconstruction it has some test samples to look at instead, see :func:`examples`.
 
     Args:
         trainer: after its ``fit``.
@@ -88,6 +89,11 @@ def _answers(
         arrays[f"{split}_ids"] = loader.ids.cpu().numpy()
         for name, classes in (("labels", labels), (evaluation, predicted)):
             arrays[f"{split}_{name}"] = classes.astype(_smallest(classes))
+        speakers, words = (getattr(loader, name, None) for name in ("speakers", "class_names"))
+        if speakers is not None:
+            arrays[f"{split}_speakers"] = speakers.cpu().numpy()
+        if words:
+            arrays["class_names"] = np.array(words)
     return figures, arrays
 
 

@@ -131,6 +131,19 @@ def test_a_network_without_delays_answers_once(fitted: Callable[..., Trainer]) -
     assert found["test_published"].tolist() == classes_of(network, test)
 
 
+def test_speakers_and_words_are_kept_where_the_data_set_knows_them(
+    fitted: Callable[..., Trainer],
+) -> None:
+    valid, test = batches([2]), batches([3, 1], seed=2)
+    test.speakers, test.class_names = torch.tensor([5, 5, 2, 5]), ("yes", "no")
+    trainer = fitted(nn.Linear(3, 2).double(), "sum_cross_entropy", valid)
+    summarise(trainer, "completed", test)
+    found = trainer.run.read_predictions()
+    assert found["test_speakers"].tolist() == [5, 5, 2, 5]
+    assert found["class_names"].tolist() == ["yes", "no"]
+    assert "valid_speakers" not in found
+
+
 def test_without_a_test_only_the_validation_is_predicted(fitted: Callable[..., Trainer]) -> None:
     trainer = fitted(
         nn.Linear(3, 2).double(), "sum_cross_entropy", batches([2]), select="last", epochs=3
