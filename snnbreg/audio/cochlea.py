@@ -1,12 +1,11 @@
-"""From a sound to the spikes of 700 channels, as SHD was made (Cramer et al. 2020, arXiv 1910.07407).
+"""From a sound to the spikes of 700 channels, as SHD was made (Cramer et al. 2020).
 
     sound -> level and window -> basilar membrane -> hair cells -> nerve fibres -> bushy cells
 
-The published program (lauscher) gives the same spikes in distribution; its random numbers are
-others. Up to the random release its figures are the same to rounding, but for this: a sound is
-padded with silence before it is transformed, so that the end of a ringing channel is not added to
-the beginning of the recording and steps of time are all of one length (the published ones are
-shorter by a part in the number of steps).
+The published program (lauscher, arXiv 1910.07407) gives the same spikes in distribution; its random
+numbers are others. Up to the random release the figures are the same to rounding, but for this: a
+sound is padded with silence before it is transformed. So what still rings at the end of a recording
+is not added to its beginning, and its last step is not a step late.
 """
 
 from __future__ import annotations
