@@ -101,9 +101,10 @@ def _prepare(parser: ArgumentParser) -> None:
     add("folder", nargs="?", help="where it is made from files of your own: the folder with them")
     add("--root", metavar="DIR", help="folder for the files (default: the user's cache)")
     add("--speakers", metavar="WHERE",
-        help="of audio: a CSV file with columns file and speaker (and split); a pattern such as\n"
-        "'([a-z]+)_', its group the speaker, matched at the start of file names; or none, to\n"
-        "divide by recordings (default: what stands before _, if that looks like speakers)")  # fmt: skip
+        help="of audio: a CSV file with columns file, speaker (and split); a pattern such as\n"
+        "'([a-z]+)_', whose group is the speaker, for the start of file names; or none, to\n"
+        "divide by recordings (default: what stands before _, if that looks like speakers)",
+        )  # fmt: skip
     add("--seed", type=int, default=0, help="of audio's splits and nerve fibres (%(default)s)")
     add("--jobs", type=int, help="recordings at a time (default: one per core)")
     add("--output", metavar="FILE", help="of pack-spoken-digits (default: inside the package)")

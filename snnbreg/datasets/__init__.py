@@ -6,16 +6,18 @@ A class's fields are the keys of its config; ``load()`` returns :class:`Splits`.
 package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
 """
 
+from snnbreg.datasets.audio import Audio
 from snnbreg.datasets.cifar10 import CIFAR10
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.speech import SHD, SSC
+from snnbreg.datasets.speech import SHD, SSC, SpeechDataset
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
 
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
+    "audio": Audio,
     "shd": SHD,
     "ssc": SSC,
     "nmnist": NMNIST,
@@ -37,10 +39,12 @@ __all__ = [
     "SHD",
     "SMNIST",
     "SSC",
+    "Audio",
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",
     "RowsMNIST",
+    "SpeechDataset",
     "Splits",
     "SpokenDigits",
     "make_splits",

@@ -28,6 +28,7 @@ class EventFile:
     Attributes:
         path: where it lies.
         labels: int64 (S,).
+        words: the names of the classes (``extra/keys``), or () where the file has none.
     """
 
     def __init__(self, file: Any, path: Path, units: int, classes: int) -> None:
@@ -40,6 +41,9 @@ class EventFile:
             raise ValueError(f"{path}: {LAYOUT} are expected, but the shapes are {counts}")
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"{path}: labels must be integers, found {labels.dtype}")
+        keys = file.get("extra/keys")
+        names = () if keys is None else self._read(keys, slice(None))
+        self.words = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
         self.labels = self._read(labels, slice(None)).astype(np.int64)
         wrong = np.flatnonzero((self.labels < 0) | (self.labels >= classes))
         if len(wrong):
@@ -157,6 +161,20 @@ def open_events(path: str | Path, units: int = 700, classes: int = 20) -> Iterat
         ) from error
     with file:
         yield EventFile(file, path, units, classes)
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+    """Return the name of each class, as ``extra/keys`` of a file in SHD's layout has them.
+
+    Raises:
+        OSError: if it is not a complete HDF5 file.
+        ValueError: if it does not name the classes.
+    """
+    with open_events(path, classes=2**16) as file:
+        words = file.words
+    if not words:
+        raise ValueError(f"{path} does not name its classes: extra/keys must hold their words")
+    return words
 
 
 def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache: Path) -> FrameSet:

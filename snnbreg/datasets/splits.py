@@ -31,6 +31,7 @@ class Splits:
             None where it is not.
         plain_loader: makes all other loaders.
         image: (colours, height, width) where a step of a batch is a whole image; else None.
+        words: the name of each class; () where classes are only numbers.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Splits:
     augmented_loader: Callable[..., FrameLoader] | None = None
     plain_loader: Callable[..., FrameLoader] = FrameLoader
     image: tuple[int, int, int] | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, int, tuple[int, int, int] | None]:
@@ -193,6 +195,7 @@ def make_splits(
     augmented_loader: Callable[..., FrameLoader] | None = None,
     plain_loader: Callable[..., FrameLoader] = FrameLoader,
     image: tuple[int, int, int] | None = None,
+    words: tuple[str, ...] = (),
 ) -> Splits:
     """Make splits of binned recordings or images.
 
@@ -211,6 +214,7 @@ def make_splits(
         augmented_loader: makes the loader of the training split where that is augmented.
         plain_loader: makes the others.
         image: (colours, height, width) where a step of a batch is a whole image.
+        words: the name of each class.
 
     Raises:
         ValueError: if a part has no recordings or an option is impossible.
@@ -242,4 +246,5 @@ def make_splits(
         augmented_loader=augmented_loader,
         plain_loader=plain_loader,
         image=image,
+        words=words,
     )
