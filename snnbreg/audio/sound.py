@@ -90,7 +90,8 @@ def _checked(path: Path, samples: Array) -> Array:
     mono = samples.mean(axis=1)
     loudest = float(np.abs(mono - mono.mean()).max())
     if loudest < SILENT:
-        hint = "" if np.abs(samples).max() < SILENT else " (its channels cancel each other)"
+        alone = float(np.abs(samples - samples.mean(axis=0)).max())
+        hint = " (its channels cancel each other)" if alone >= SILENT else ""
         raise ValueError(
             f"{path} is silent{hint}: its loudest sample is {loudest:.1e} of full scale, below "
             f"{SILENT:g}. Record it again, or delete it"
