@@ -119,10 +119,27 @@ def _compare(parser: ArgumentParser) -> None:
 
 def _prepare(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("dataset", help="shd, ssc, nmnist, ...; pack-spoken-digits bins FOLDER into one file")
+    add("dataset",
+        help="audio (recordings of your own), arabic_commands, shd, ssc, nmnist, ...;\n"
+        "pack-spoken-digits bins FOLDER into one file")  # fmt: skip
     add("folder", nargs="?", help="where it is made from files of your own: the folder with them")
     add("--root", metavar="DIR", help="folder for the files (default: the user's cache)")
+    add("--speakers", metavar="WHERE",
+        help="of audio: a CSV file with columns file, speaker (and split); a pattern such as\n"
+        "'([a-z]+)_', whose group is the speaker, for the start of file names; or none, to\n"
+        "divide by recordings (default: what stands before _, if that looks like speakers)",
+        )  # fmt: skip
+    add("--seed", type=int, default=0, help="of audio's splits and nerve fibres (%(default)s)")
+    add("--jobs", type=int, help="recordings at a time (default: one per core)")
     add("--output", metavar="FILE", help="of pack-spoken-digits (default: inside the package)")
+
+
+def _predict(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder of a network that was trained on spoken words")
+    add("files", nargs="+", metavar="FILE", help="WAV or FLAC, one word each")
+    add("--evaluation", choices=("published", "deployed"), default="deployed",
+        help="deployed (default): whole delays, as a chip runs it")  # fmt: skip
 
 
 def _dashboard(parser: ArgumentParser) -> None:
@@ -154,7 +171,8 @@ COMMANDS = {
     "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
     "width": Command("dense networks with as many weights as a sparse one has non-zeros", _width),
     "compare": Command("are two runs the same, and where do they first differ", _compare),
-    "prepare": Command("download a data set, checked by md5", _prepare),
+    "prepare": Command("download a data set, checked; or turn recordings into events", _prepare),
+    "predict": Command("say which words are heard in recordings, one JSON object each", _predict),
     "dashboard": Command("build the panels of a project in Weights & Biases", _dashboard),
 }
 

@@ -21,6 +21,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
     "admm": ({"optim"}, {"torch"}),  # regularisers
+    "audio": (set(), {"numpy", "scipy", "numba", "soundfile", "h5py", "tqdm"}),
     "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
     "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
@@ -31,7 +32,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "hydra", "omegaconf"},
     ),
     "commands": (
-        {"analysis", "assembly", "datasets", "deploy", "models", "runs", "training"},
+        {"analysis", "assembly", "audio", "datasets", "deploy", "models", "runs", "training"},
         {"torch", "numpy", "hydra", "omegaconf", "optuna", "yaml"},
     ),
 }

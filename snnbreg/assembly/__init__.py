@@ -6,6 +6,7 @@ from snnbreg.assembly.load import TrainedRun, load_run, trained_network, with_op
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
+    build_dataset,
     build_device,
     build_loader,
     build_network,
@@ -22,6 +23,7 @@ from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
     "TrainedRun",
+    "build_dataset",
     "build_device",
     "build_loader",
     "build_network",

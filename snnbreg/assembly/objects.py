@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,13 +49,19 @@ def build_device(config: Config) -> torch.device:
     return device
 
 
+def build_dataset(config: Config) -> Any:
+    """The data set, nothing of it loaded yet."""
+    with naming("dataset"):
+        return target_named(config, "dataset")(**arguments(config, "dataset"))
+
+
 def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     """Load (at first: bin) the recordings; says what there is to know about them.
 
     On a GPU the frames move there once, if they take less than half of its free memory.
     """
     with naming("dataset"):
-        splits = target_named(config, "dataset")(**arguments(config, "dataset")).load()
+        splits: Splits = build_dataset(config).load()
     for note in splits.notes:
         log.info("%s", note)
     log.info(

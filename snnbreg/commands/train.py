@@ -31,6 +31,8 @@ def train(
     trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))
+    if splits.train.class_names and trainer.processes.writes:
+        run.write_classes(splits.train.class_names)
     with assembly.using_threads(config), assembly.logging_to(config, run, trainer):
         status = trainer.fit()
         return summarise(trainer, status, assembly.build_loader(config, splits, "test", device))
