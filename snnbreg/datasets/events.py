@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
 from snnbreg.datasets.cache import Stream, cached, file_identity
@@ -202,13 +201,11 @@ def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache
     with ExitStack() as stack:
 
         def open_stream() -> Stream:
-            return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
+            file = stack.enter_context(open_events(path, binning.units, classes))
+            names = file.words if len(file.words) == classes else ()
+            return _stream(file, binning)._replace(speakers=file.speakers, class_names=names)
 
-        found = cached(f"{name}-{path.stem}", key, open_stream, cache)
-    with open_events(path, binning.units, classes) as file:  # what the cache does not hold
-        speakers = None if file.speakers is None else torch.from_numpy(file.speakers)
-        names = file.words if len(file.words) == classes else ()
-        return replace(found, speakers=speakers, class_names=names)
+        return cached(f"{name}-{path.stem}", key, open_stream, cache)
 
 
 def _stream(file: EventFile, binning: Binning) -> Stream:
