@@ -127,7 +127,7 @@ def test_the_command_fetches_into_the_root_of_the_run(
 def test_the_command_refuses_other_names(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         command()
-    with pytest.raises(ValueError, match="imagenet cannot be prepared; choose from .*shd, "):
+    with pytest.raises(ValueError, match=r"imagenet cannot be prepared; choose from .*shd, "):
         command("imagenet")
     with pytest.raises(ValueError, match=r"takes the folder with train\.h5"):
         command("pack-spoken-digits")
