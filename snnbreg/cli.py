@@ -72,9 +72,25 @@ def _reproduce(parser: ArgumentParser) -> None:
     add("--lambdas", type=_numbers, default="0,0.01,0.05,0.1,0.25,0.5,1,2,5,10",
         help="the grid (%(default)s)")  # fmt: skip
     add("--epochs", type=int, help="instead of the data set's own number")
+    _study_options(add, "outputs/study/DATASET", "outputs/figures/DATASET")
+
+
+def _rivals(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run, such as device=cuda")
+    add("--dataset", default="spoken_digits", help="one of configs/rivals.yaml (%(default)s)")
+    add("--root", help="folder of the data set's files (dataset.root)")
+    add("--methods", type=lambda text: text.split(","), default=[],
+        help="some of configs/rivals.yaml, separated by commas (all)")  # fmt: skip
+    add("--seeds", type=_integers, default="0,1,2", help="separated by commas (%(default)s)")
+    add("--epochs", type=int, help="instead of the experiment's own number")
+    _study_options(add, "outputs/study/rivals_DATASET", "outputs/figures/rivals_DATASET")
+
+
+def _study_options(add: Callable[..., object], runs: str, output: str) -> None:
     add("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (%(default)s)")
-    add("--runs", metavar="DIR", help="folder of the runs (outputs/study/DATASET)")
-    add("--output", metavar="DIR", help="folder of what is drawn (outputs/figures/DATASET)")
+    add("--runs", metavar="DIR", help=f"folder of the runs ({runs})")
+    add("--output", metavar="DIR", help=f"folder of what is drawn ({output})")
     add("--any-code", action="store_true", help="take finished runs of other versions of the code")
     add("--dry-run", action="store_true", help="list the runs and what is done of them")
 
@@ -84,6 +100,13 @@ def _tune(parser: ArgumentParser) -> None:
     add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run")
     add("--trials", type=int, default=30, help="how many more (%(default)s)")
     add("--folder", default="outputs/tune", metavar="DIR", help="of the study (%(default)s)")
+
+
+def _width(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="of the sparse network, as for train")
+    add("--densities", type=_numbers, default="0.5,0.2,0.1,0.05,0.02", metavar="D,D",
+        help="of the sparse network, separated by commas (%(default)s)")  # fmt: skip
 
 
 def _compare(parser: ArgumentParser) -> None:
@@ -96,10 +119,27 @@ def _compare(parser: ArgumentParser) -> None:
 
 def _prepare(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("dataset", help="shd, ssc, nmnist, ...; pack-spoken-digits bins FOLDER into one file")
+    add("dataset",
+        help="audio (recordings of your own), arabic_commands, shd, ssc, nmnist, ...;\n"
+        "pack-spoken-digits bins FOLDER into one file")  # fmt: skip
     add("folder", nargs="?", help="where it is made from files of your own: the folder with them")
     add("--root", metavar="DIR", help="folder for the files (default: the user's cache)")
+    add("--speakers", metavar="WHERE",
+        help="of audio: a CSV file with columns file, speaker (and split); a pattern such as\n"
+        "'([a-z]+)_', whose group is the speaker, for the start of file names; or none, to\n"
+        "divide by recordings (default: what stands before _, if that looks like speakers)",
+        )  # fmt: skip
+    add("--seed", type=int, default=0, help="of audio's splits and nerve fibres (%(default)s)")
+    add("--jobs", type=int, help="recordings at a time (default: one per core)")
     add("--output", metavar="FILE", help="of pack-spoken-digits (default: inside the package)")
+
+
+def _predict(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder of a network that was trained on spoken words")
+    add("files", nargs="+", metavar="FILE", help="WAV or FLAC, one word each")
+    add("--evaluation", choices=("published", "deployed"), default="deployed",
+        help="deployed (default): whole delays, as a chip runs it")  # fmt: skip
 
 
 def _dashboard(parser: ArgumentParser) -> None:
@@ -125,9 +165,14 @@ COMMANDS = {
     "export": Command("sparse weights and C for a chip, proved equal on the test split", _export),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
-    "tune": Command("learning rate and lambda by Optuna: accurate and sparse", _tune),
+    "rivals": Command(
+        "Bregman learning and its rivals at equal density: trials, then runs", _rivals
+    ),
+    "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
+    "width": Command("dense networks with as many weights as a sparse one has non-zeros", _width),
     "compare": Command("are two runs the same, and where do they first differ", _compare),
-    "prepare": Command("download a data set, checked by md5", _prepare),
+    "prepare": Command("download a data set, checked; or turn recordings into events", _prepare),
+    "predict": Command("say which words are heard in recordings, one JSON object each", _predict),
     "dashboard": Command("build the panels of a project in Weights & Biases", _dashboard),
 }
 

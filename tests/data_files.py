@@ -27,7 +27,13 @@ def random_recordings(
     return recordings
 
 
-def write_events(path: Path, recordings: Sequence[Recording], labels: Sequence[int]) -> Path:
+def write_events(
+    path: Path,
+    recordings: Sequence[Recording],
+    labels: Sequence[int],
+    speakers: Sequence[int] | None = None,
+    words: Sequence[str] = ("a", "b"),
+) -> Path:
     """An HDF5 file in the layout of SHD, SSC and the spoken digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
@@ -37,8 +43,8 @@ def write_events(path: Path, recordings: Sequence[Recording], labels: Sequence[i
             for s, recording in enumerate(recordings):
                 rows[s] = recording[i].astype(dtype)
         file["labels"] = np.asarray(labels, np.uint16)
-        file["extra/speaker"] = np.zeros(len(recordings), np.uint16)
-        file["extra/keys"] = np.array([b"a", b"b"])
+        file["extra/speaker"] = np.asarray(speakers or [0] * len(recordings), np.uint16)
+        file["extra/keys"] = np.array([word.encode() for word in words])
     return path
 
 
@@ -75,3 +81,18 @@ def write_cifar(root: Path, images: np.ndarray, labels: np.ndarray, binary: bool
         else:
             batch = {b"data": rows, b"labels": [int(c) for c in classes]}
             (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+
+
+def write_ecg(
+    path: Path, samples: int, steps: int = 9, channels: int = 4, event: int = 1, seed: int = 0
+) -> Path:
+    """A file of heartbeats as published: one -1 a recording, some steps without a label."""
+    from scipy.io import savemat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    x = event * rng.integers(0, 2, (samples, steps, channels)).astype(np.int16)
+    x[:, -1, 0] = -1
+    y = np.eye(7, dtype=np.uint8)[rng.integers(0, 7, (samples, steps))][..., :6]
+    savemat(path, {"x": x, "y": y})
+    return path

@@ -21,7 +21,8 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
     "admm": ({"optim"}, {"torch"}),  # regularisers
-    "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
+    "audio": (set(), {"numpy", "scipy", "numba", "soundfile", "h5py", "tqdm"}),
+    "datasets": (set(), {"torch", "numpy", "h5py", "scipy", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
     "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
     "deploy": ({"models", "functional"}, {"torch", "numpy", "numba", "nir"}),
@@ -31,7 +32,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "numpy", "hydra", "omegaconf"},
     ),
     "commands": (
-        {"analysis", "assembly", "datasets", "deploy", "models", "runs", "training"},
+        {"analysis", "assembly", "audio", "datasets", "deploy", "models", "runs", "training"},
         {"torch", "numpy", "hydra", "omegaconf", "optuna", "yaml"},
     ),
 }

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SPARSIFIERS = {
     "gmp": "GMP", "magnitude": "one-shot pruning", "iterative": "iterative pruning", "set": "SET",
-    "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "debias": "debiased",
+    "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "str": "STR", "debias": "debiased",
 }  # fmt: skip
 DENSE = "dense"
 OURS = "AdaBreg"
@@ -41,12 +41,14 @@ class Point:
     """A method at one density.
 
     Attributes:
-        method: as a paper writes it, with the number of epochs where methods differ in it.
+        kind: the method as a paper writes it.
+        method: the same, with the number of epochs where its runs differ in it.
         goal: what it was told: a density, lambda, or the neurons of a dense network.
         group: the runs with the settings that were chosen, seeds and folds.
         tried: how many settings there were to choose from.
     """
 
+    kind: str
     method: str
     goal: str
     group: Group
@@ -93,17 +95,19 @@ def points(runs: Sequence[Run], dataset: str) -> list[Point]:
         Nothing where there is a single method, or where no run was asked for a density.
     """
     ended = of_dataset(runs, dataset)
-    lengths = {run.settings.get("trainer.epochs") for run in ended}
-    found: dict[tuple[str, str], list[Run]] = {}
+    lengths: dict[str, set[Any]] = {}
     for run in ended:
-        name = method_name(run)
-        if len(lengths) > 1:
-            name += f", {run.settings.get('trainer.epochs')} epochs"
-        found.setdefault((name, _goal(run)), []).append(run)
+        lengths.setdefault(method_name(run), set()).add(run.settings.get("trainer.epochs"))
+    found: dict[tuple[str, str, str], list[Run]] = {}
+    for run in ended:
+        kind = method_name(run)
+        several = len(lengths[kind]) > 1
+        name = f"{kind}, {run.settings.get('trainer.epochs')} epochs" if several else kind
+        found.setdefault((kind, name, _goal(run)), []).append(run)
     chosen = []
-    for (name, goal), members in found.items():
+    for key, members in found.items():
         groups = group_runs(members)
-        chosen.append(Point(name, goal, max(groups, key=selection_score), len(groups)))
+        chosen.append(Point(*key, max(groups, key=selection_score), len(groups)))
     order = {name: place for place, name in enumerate(dict.fromkeys(p.method for p in chosen))}
     if len(order) < 2 or all(point.share is None for point in chosen):
         return []
@@ -149,9 +153,9 @@ def _difference(point: Point, found: Sequence[Point]) -> Interval | None:
     """The accuracy of a point less that of our method at the same density."""
     if point.group.runs[0].measure != ACCURACY:
         return None
-    ours = [p for p in found if p.method.split(",")[0] == OURS and p.method != point.method]
+    ours = [p for p in found if p.kind == OURS and point.kind != OURS]
     same = [p for p in ours if p.share is not None and p.share == point.share]
-    if point.method.startswith(DENSE) and ours:
+    if point.kind == DENSE and ours:
         size = math.log(point.group.mean("nonzero"))
         same = [min(ours, key=lambda p: abs(math.log(p.group.mean("nonzero")) - size))]
     for other in same:
@@ -199,7 +203,7 @@ def _line(axes: Axes, these: Sequence[Point], method: str, place: int) -> None:
     style: dict[str, Any] = {
         "color": canvas.OKABE_ITO[place % len(canvas.OKABE_ITO)],
         "marker": canvas.MARKERS[place % len(canvas.MARKERS)],
-        "linestyle": "--" if method.startswith(DENSE) else "-",
-        "linewidth": 2.2 if method.split(",")[0] == OURS else 1.2,
+        "linestyle": "--" if these[0].kind == DENSE else "-",
+        "linewidth": 2.2 if these[0].kind == OURS else 1.2,
     }
     axes.errorbar(x, y, yerr=spread, markersize=5, elinewidth=0.8, label=method, **style)

@@ -6,12 +6,14 @@ from snnbreg.assembly.load import TrainedRun, load_run, trained_network, with_op
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
+    build_dataset,
     build_device,
     build_loader,
     build_network,
     build_splits,
     build_task,
     build_trainer,
+    count_parameters,
     logging_to,
     using_threads,
 )
@@ -21,6 +23,7 @@ from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
     "TrainedRun",
+    "build_dataset",
     "build_device",
     "build_loader",
     "build_network",
@@ -31,6 +34,7 @@ __all__ = [
     "check",
     "code_version",
     "config_folder",
+    "count_parameters",
     "explain",
     "load_run",
     "logging_to",

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from snnbreg.optim import (
     layer_densities,
     sparsify_,
 )
+from snnbreg.optim.ranking import layer_counts
 from snnbreg.training import TASKS, Logger, RunFolder, Task, Trainer
 from snnbreg.training.evaluation import Loader, SameBatches
 from snnbreg.training.network import weights_of
@@ -47,13 +49,19 @@ def build_device(config: Config) -> torch.device:
     return device
 
 
+def build_dataset(config: Config) -> Any:
+    """The data set, nothing of it loaded yet."""
+    with naming("dataset"):
+        return target_named(config, "dataset")(**arguments(config, "dataset"))
+
+
 def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     """Load (at first: bin) the recordings; says what there is to know about them.
 
     On a GPU the frames move there once, if they take less than half of its free memory.
     """
     with naming("dataset"):
-        splits = target_named(config, "dataset")(**arguments(config, "dataset")).load()
+        splits: Splits = build_dataset(config).load()
     for note in splits.notes:
         log.info("%s", note)
     log.info(
@@ -105,12 +113,24 @@ def build_network(
     return network.to(device)
 
 
+def count_parameters(
+    config: Config, channels: int, classes: int, image: tuple[int, int, int] | None = None
+) -> tuple[int, int]:
+    """The numbers of weights and of all learned parameters; see :func:`build_network`."""
+    meta = torch.device("meta")  # shapes alone, no memory
+    with meta:
+        network = build_network(config, channels, classes, meta, image)
+    learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return sum(entry.weight.numel() for entry in weights_of(network)), learned
+
+
 def _start_sparse(network: nn.Module, settings: Config) -> None:
     """Mask the weight matrices that carry a regulariser; all of them where none does, as in Adam.
 
     The rule that claims a matrix says which regulariser, and with it what is kept or dropped
     together. ``init_density`` is that of the masked matrices together; those whose groups span
-    them share one density.
+    them share one density. With ``init_exact`` the number of weights (of groups in a matrix) is
+    the nearest one, otherwise it is left to chance.
     """
     default = settings.get("regularizer", "none")
     claims = {
@@ -123,18 +143,22 @@ def _start_sparse(network: nn.Module, settings: Config) -> None:
     weights = weights_of(network)
     masked = [w for w in weights if names.get(w.name, "none") != "none"] or weights
     shapes = [entry.weight.shape for entry in masked]
-    densities = layer_densities(shapes, settings["init_density"], settings["init_allocation"])
+    exact, wanted = settings["init_exact"], (settings["init_density"], settings["init_allocation"])
+    densities = layer_densities(shapes, *wanted)
+    if exact:
+        pairs = zip(layer_counts(shapes, *wanted), masked, strict=True)
+        densities = [count / entry.weight.numel() for count, entry in pairs]
     shares: dict[tuple[str, ...], list[tuple[float, int]]] = {}  # of weights masked together
     for entry, density in zip(masked, densities, strict=True):
         regularizer = names.get(entry.name, "none")
         if get_regularizer(regularizer).joint is None:
-            sparsify_(entry.weight, density, regularizer=regularizer)
+            sparsify_(entry.weight, density, regularizer=regularizer, exact=exact)
         else:
             part = (density, entry.weight.numel())
             shares.setdefault(claims[entry.name].names, []).append(part)
     for family, parts in shares.items():
         density = sum(share * size for share, size in parts) / sum(size for _, size in parts)
-        sparsify_(claims[family[0]].params, density, regularizer=names[family[0]])
+        sparsify_(claims[family[0]].params, density, regularizer=names[family[0]], exact=exact)
 
 
 def build_task(config: Config) -> Task:

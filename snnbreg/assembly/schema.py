@@ -34,8 +34,8 @@ EXTRA: dict[str, dict[str, Any]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
     "model": {"objective": str, "sigma_decay": float},
     "optim": {
-        "init_density": float, "init_allocation": str, "delay_lr": float, "rules": list[Any],
-        "sparsifier": Any,
+        "init_density": float, "init_allocation": str, "init_exact": bool, "delay_lr": float,
+        "rules": list[Any], "sparsifier": Any,
     },
     "optim.sparsifier": {},
     "scheduler": {"per": str, "delays": Any, "lam": Any},
@@ -54,6 +54,7 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
     "optim": {
         "init_density": 1.0,
         "init_allocation": "uniform",
+        "init_exact": False,
         "delay_lr": 5e-2,
         "rules": [
             {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},

@@ -20,8 +20,12 @@ from snnbreg.training.network import weights_of
 
 OWN = {"split": "test", "checkpoint": "best", "evaluation": "published"}
 SPLITS = ("train", "valid", "test")
-FREE = ("device", "dataset.root", "dataset.cache", "dataset.eval_batch_size", "model.engine")
-"""Keys of a run's config that change neither the network nor what it is asked."""
+FREE = (
+    "device", "dataset.root", "dataset.cache", "dataset.eval_batch_size", "dataset.unlabelled",
+    "model.engine",
+)  # fmt: skip
+"""Keys of a run's config that change neither the network nor its samples; ``dataset.unlabelled``
+says which of their steps count."""
 FREE_OF_EXPORT = ("dataset.root", "dataset.cache", "dataset.eval_batch_size")
 
 

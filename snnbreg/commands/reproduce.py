@@ -89,10 +89,7 @@ def study(options: Namespace) -> list[Run]:
     if options.target not in (*TARGETS, *EXPERIMENTS):
         valid = ", ".join((*TARGETS, *EXPERIMENTS))
         raise ValueError(f"{options.target} is no target; choose from {valid}")
-    common = [f"dataset.epochs={options.epochs}"] if options.epochs else []
-    if options.root:
-        common.append(f"dataset.root='{Path(options.root).resolve()}'")
-    common += options.overrides
+    common = extra_settings(options)
     lambdas, seeds = options.lambdas, options.seeds
     if options.target in EXPERIMENTS:
         planned = [
@@ -100,7 +97,7 @@ def study(options: Namespace) -> list[Run]:
             for seed in seeds
             for settings in EXPERIMENTS[options.target]
         ]
-        return [_run(options, settings, common) for settings in planned]
+        return [planned_run(options, settings, common) for settings in planned]
     if options.target == "table1":
         lambdas, seeds = [], seeds[:1]
     runs = []
@@ -110,11 +107,27 @@ def study(options: Namespace) -> list[Run]:
             bregman = overrides_of(options.dataset, "adabreg", schedule)
             grid = [[*bregman, f"optim.lam={lam:g}"] for lam in lambdas]
             for settings in [baseline, *grid]:
-                runs.append(_run(options, [*settings, f"seed={seed}"], common))
+                runs.append(planned_run(options, [*settings, f"seed={seed}"], common))
     return runs
 
 
-def _run(options: Namespace, settings: list[str], common: list[str]) -> Run:
+def extra_settings(options: Namespace) -> list[str]:
+    """The overrides that a study's options amount to, for every run of it."""
+    extra = [f"dataset.epochs={options.epochs}"] if options.epochs else []
+    if options.root:
+        extra.append(f"dataset.root='{Path(options.root).resolve()}'")
+    return extra + options.overrides
+
+
+def planned_run(options: Namespace, settings: list[str], common: list[str]) -> Run:
+    """A run of a study, in a folder named by its settings.
+
+    Args:
+        options: ``runs``, the folder of the study, and ``any_code``, whether a finished run of
+            another version of the code counts.
+        settings: overrides that name the run.
+        common: overrides that all runs share.
+    """
     config = assembly.check(composed([*settings, *common]))
     name = assembly.run_name(config, settings)
     run = Run(

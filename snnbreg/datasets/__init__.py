@@ -6,18 +6,23 @@ A class's fields are the keys of its config; ``load()`` returns :class:`Splits`.
 package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
 """
 
+from snnbreg.datasets.audio import Audio
 from snnbreg.datasets.cifar10 import CIFAR10
+from snnbreg.datasets.ecg import ECG
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.speech import SHD, SSC
+from snnbreg.datasets.speech import SHD, SSC, ArabicCommands, SpeechDataset
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
 
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
+    "audio": Audio,
     "shd": SHD,
     "ssc": SSC,
+    "arabic_commands": ArabicCommands,
+    "ecg": ECG,
     "nmnist": NMNIST,
     "psmnist": PSMNIST,
     "rows_mnist": RowsMNIST,
@@ -31,16 +36,20 @@ DATASETS: dict[str, type] = {
 __all__ = [
     "CIFAR10",
     "DATASETS",
+    "ECG",
     "MNIST",
     "NMNIST",
     "PSMNIST",
     "SHD",
     "SMNIST",
     "SSC",
+    "ArabicCommands",
+    "Audio",
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",
     "RowsMNIST",
+    "SpeechDataset",
     "Splits",
     "SpokenDigits",
     "make_splits",

@@ -1,6 +1,6 @@
-"""Augmentation of recordings: shifts along the channels, and what is published for SHD.
+"""Augmentation of recordings: which loader a name means, and what is published for SHD.
 
-The loaders of a training split, and the pure functions of counts and a generator they call.
+Its loader, and the pure functions of counts and a generator that it calls.
 Legend: B batch, T time bins, C channels. Counts are (B, T, C).
 """
 
@@ -8,66 +8,52 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from snnbreg.datasets.changes import (
+    AUGMENT,
+    ChangedLoader,
+    checked_changes,
+    shifted_along_channels,
+)
 from snnbreg.datasets.loader import FrameLoader, derive_seed
 
 COPIES = 3
 MAX_SHIFT = 100  # frames
 KEEP = 0.5
-_AUGMENT = 2  # stream of random numbers; loader.py has 0 and 1
 
 
-def augmentation(name: str, max_shift: int) -> Callable[..., FrameLoader] | None:
+def augmentation(
+    augment: str | Mapping[str, float], max_shift: int
+) -> Callable[..., FrameLoader] | None:
     """Return what makes the loader of a training split; None without augmentation.
 
     Args:
-        name: ``none``; ``shift`` (:class:`ShiftedLoader`); ``delrec``, as published for SHD
-            (:class:`AugmentedLoader`); ``delrec_shift``, the same with whole recordings shifted
-            along the channels in place of single channels in time.
+        augment: ``none``; changes (:data:`~snnbreg.datasets.changes.CHANGES`) joined by ``+``, or
+            their strengths by name; ``delrec``, as published for SHD (:class:`AugmentedLoader`);
+            ``delrec_shift``, the same with whole recordings shifted along the channels in place
+            of single channels in time.
         max_shift: of ``shift`` and ``delrec_shift``, in channels.
 
     Raises:
         ValueError: for another name, or a shift below 1 where one is used.
     """
-    made: dict[str, Callable[..., FrameLoader] | None] = {
-        "none": None,
-        "shift": functools.partial(ShiftedLoader, max_shift=max_shift),
-        "delrec": AugmentedLoader,
-        "delrec_shift": functools.partial(AugmentedLoader, max_shift=max_shift),
-    }
-    if name not in made:
-        raise ValueError(f"dataset.augment must be one of {', '.join(made)}, got {name!r}")
-    if name.endswith("shift") and max_shift < 1:
+    named = augment.split("+") if isinstance(augment, str) else []
+    if max_shift < 1 and {"shift", "delrec_shift"} & set(named):
         raise ValueError(
-            f"dataset.augment={name} needs dataset.max_shift of 1 channel or more, got {max_shift}"
+            f"dataset.augment={augment} needs dataset.max_shift of 1 channel or more, got "
+            f"{max_shift}"
         )
-    return made[name]
-
-
-class ShiftedLoader(FrameLoader):
-    """Every recording, anew in each epoch, shifted as a whole along the channels.
-
-    By a random whole number of channels in [-max_shift, max_shift], zeros moving in: the same word
-    in a higher or a lower voice (as in Nowotny et al. 2025, arXiv 2212.01232, for SHD).
-
-    Args:
-        *arguments, **options: of :class:`~snnbreg.datasets.loader.FrameLoader`.
-        max_shift: channels, 1 or more.
-    """
-
-    def __init__(self, *arguments: Any, max_shift: int, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.max_shift = max_shift
-
-    def _prepared(self, counts: Tensor, epoch: int, batch: int) -> Tensor:
-        generator = torch.Generator(self.device)
-        generator.manual_seed(derive_seed(self.seed, epoch, _AUGMENT, batch))
-        return shifted_along_channels(counts, self.max_shift, generator)
+    if augment == "delrec":
+        return AugmentedLoader
+    if augment == "delrec_shift":
+        return functools.partial(AugmentedLoader, max_shift=max_shift)
+    changes = {} if augment == "none" else checked_changes(augment, max_shift)
+    return functools.partial(ChangedLoader, changes=changes) if changes else None
 
 
 class AugmentedLoader(FrameLoader):
@@ -77,7 +63,7 @@ class AugmentedLoader(FrameLoader):
 
     * shifted: every channel on its own by a random whole number of frames in [-100, 100], zeros
       moving in; what leaves the recording is lost. This tears a word apart: with ``max_shift``
-      the recording is shifted as a whole, as by :class:`ShiftedLoader`;
+      the recording is shifted as a whole, as by the change ``shift``;
     * blended: with a random other sample of the same class; the one whose centre of mass in time
       is earlier is delayed by the rounded difference, each spike of both is kept with probability
       1/2, and the two are added. Frames of recordings that differ in length grow as needed; on a
@@ -103,7 +89,7 @@ class AugmentedLoader(FrameLoader):
         """Yield the batches of an epoch, as :meth:`FrameLoader.epoch` does."""
         partners = _Partners(self.frames.targets)
         for batch, items in enumerate(self._order(epoch)):
-            seed = derive_seed(self.seed, epoch, _AUGMENT, batch)
+            seed = derive_seed(self.seed, epoch, AUGMENT, batch)
             cpu = torch.Generator().manual_seed(seed)
             generator = torch.Generator(self.device).manual_seed(seed)
             samples, copy = items % len(self.frames), items // len(self.frames)
@@ -166,28 +152,6 @@ class _Partners:
         size = self.size[samples]
         step = 1 + (torch.rand(len(samples), generator=generator) * (size - 1)).long()
         return self.by_class[self.start[samples] + (self.rank[samples] + step) % size]
-
-
-def shifted_along_channels(counts: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Shift every sample as a whole by a random number of channels; zeros move in.
-
-    Args:
-        counts: (B, T, C).
-        max_shift: the number is uniform in [-max_shift, max_shift].
-        generator: of the shifts, on the device of the counts.
-
-    Returns:
-        (B, T, C).
-    """
-    samples, steps, channels = counts.shape
-    shift = torch.randint(
-        -max_shift, max_shift + 1, (samples, 1), generator=generator, device=counts.device
-    )
-    padded = torch.nn.functional.pad(counts, (max_shift, max_shift))
-    rows = torch.arange(samples * steps, device=counts.device).view(samples, steps)
-    start = rows * padded.shape[2] + max_shift - shift
-    windows = padded.view(-1).unfold(0, channels, 1)
-    return windows.index_select(0, start.view(-1)).view(counts.shape)
 
 
 def shifted_in_time(counts: Tensor, used: Tensor, generator: torch.Generator) -> Tensor:

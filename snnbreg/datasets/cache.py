@@ -1,7 +1,8 @@
 """The cache of binned recordings: bin once, memory-map ever after.
 
 An entry is a folder ``<cache>/frames/<name>-<hash>`` with ``frames.npy`` (uint8), ``labels.npy``,
-``lengths.npy`` where recordings differ in length, and ``meta.json``. The hash covers the source
+``lengths.npy`` where recordings differ in length, ``speakers.npy`` where they are known, and
+``meta.json``, which has the names of the classes. The hash covers the source
 file's resolved path, size and time of change, every setting of the transform and the version of
 the binning code. An entry is written to a folder of its own and renamed when complete, so a reader
 sees all of it or nothing, and of several processes that write the same entry the first one wins.
@@ -39,11 +40,15 @@ class Stream(NamedTuple):
         shape: (S, T, C) of the frames.
         labels: int64 (S,), or with more axes after the first.
         parts: the frames, some recordings at a time.
+        speakers: int64 (S,), or None where it is not known who is heard.
+        class_names: of class 0, 1, ...; empty where they are numbers.
     """
 
     shape: tuple[int, int, int]
     labels: Array
     parts: Iterator[Frames]
+    speakers: Array | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -115,7 +120,10 @@ def _read(entry: Path) -> FrameSet | None:
         labels = np.load(entry / "labels.npy")
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
         totals = Totals(*(meta[name] for name in Totals._fields))
-        return FrameSet.of_arrays(frames, labels, lengths, totals)
+        # an entry of an earlier version has neither speakers nor names
+        speakers = np.load(entry / "speakers.npy") if meta.get("speakers") else None
+        names = tuple(meta.get("class_names", ()))
+        return FrameSet.of_arrays(frames, labels, lengths, totals, speakers, names)
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
@@ -129,11 +137,15 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
         raise _CacheError(error) from error
     try:
         lengths, totals = _write_frames(part / "frames.npy", stream)
-        meta = {"lengths": lengths is not None, **totals._asdict(), "key": json.loads(key)}
+        known = {"lengths": lengths is not None, "speakers": stream.speakers is not None}
+        meta = {**known, "class_names": stream.class_names, **totals._asdict()}
+        meta["key"] = json.loads(key)
         try:
             np.save(part / "labels.npy", stream.labels)
             if lengths is not None:
                 np.save(part / "lengths.npy", lengths)
+            if stream.speakers is not None:
+                np.save(part / "speakers.npy", stream.speakers)
             (part / "meta.json").write_text(json.dumps(meta, indent=1))
             _publish(part, entry)
         except OSError as error:
@@ -220,4 +232,5 @@ def _in_memory(stream: Stream) -> FrameSet:
         done += len(part.frames)
         lengths.append(part.lengths)
         totals = totals.plus(part.totals)
-    return FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals)
+    of_samples = stream.speakers, stream.class_names
+    return FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals, *of_samples)

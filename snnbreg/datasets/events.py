@@ -1,7 +1,8 @@
 """Reading recordings from HDF5 files in the layout of SHD and SSC (Cramer et al. 2020).
 
 ``spikes/times`` (seconds) and ``spikes/units`` hold one array of varying length per recording,
-``labels`` one number per recording. Each file is opened once and binned into the cache; everything
+``labels`` one number per recording; ``extra/speaker`` (one number each) and ``extra/keys`` (the
+words, by label) may be there too. Each file is opened once and binned into the cache; everything
 that would make wrong frames is refused with a message that names the file and the recording.
 """
 
@@ -28,6 +29,8 @@ class EventFile:
     Attributes:
         path: where it lies.
         labels: int64 (S,).
+        speakers: int64 (S,), or None where the file does not say who is heard.
+        words: the names of the classes (``extra/keys``), or () where the file has none.
     """
 
     def __init__(self, file: Any, path: Path, units: int, classes: int) -> None:
@@ -47,6 +50,11 @@ class EventFile:
                 f"{path}: recording {wrong[0]} has label {self.labels[wrong[0]]}, but this data "
                 f"set has classes 0 to {classes - 1} ({len(wrong)} such recordings)"
             )
+        speakers, keys = (self._extra(file, name) for name in ("speaker", "keys"))
+        known = speakers is not None and speakers.shape == self.labels.shape
+        self.speakers = speakers.astype(np.int64) if speakers is not None and known else None
+        names = () if keys is None else keys
+        self.words = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,6 +119,9 @@ class EventFile:
             )
         return found
 
+    def _extra(self, file: Any, name: str) -> Array | None:
+        return self._read(file[f"extra/{name}"], slice(None)) if f"extra/{name}" in file else None
+
     def _rows(self, dataset: Any, start: int, stop: int, empty: Any) -> tuple[Array, Array]:
         rows = self._read(dataset, slice(start, stop))
         counts = np.fromiter(map(len, rows), np.int64, len(rows))
@@ -159,6 +170,20 @@ def open_events(path: str | Path, units: int = 700, classes: int = 20) -> Iterat
         yield EventFile(file, path, units, classes)
 
 
+def read_words(path: Path) -> tuple[str, ...]:
+    """Return the name of each class, as ``extra/keys`` of a file in SHD's layout has them.
+
+    Raises:
+        OSError: if it is not a complete HDF5 file.
+        ValueError: if it does not name the classes.
+    """
+    with open_events(path, classes=2**16) as file:
+        words = file.words
+    if not words:
+        raise ValueError(f"{path} does not name its classes: extra/keys must hold their words")
+    return words
+
+
 def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache: Path) -> FrameSet:
     """Return the binned recordings of an HDF5 file in SHD's layout.
 
@@ -176,7 +201,9 @@ def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache
     with ExitStack() as stack:
 
         def open_stream() -> Stream:
-            return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
+            file = stack.enter_context(open_events(path, binning.units, classes))
+            names = file.words if len(file.words) == classes else ()
+            return _stream(file, binning)._replace(speakers=file.speakers, class_names=names)
 
         return cached(f"{name}-{path.stem}", key, open_stream, cache)
 

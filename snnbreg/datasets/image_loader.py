@@ -16,7 +16,7 @@ from snnbreg.datasets.loader import ENCODE, FrameLoader, derive_seed
 
 Image = tuple[int, int, int]
 
-_AUGMENT = 2  # stream of random numbers, as in augment.py
+_AUGMENT = 2  # stream of random numbers, as in changes.py
 _NOISE = 3
 
 

@@ -21,7 +21,7 @@ from snnbreg.datasets.binning import Array, Totals
 Encoder = Callable[[Tensor, int], Tensor]
 """Frames (T, B, C) and a seed to frames (T', B, C')."""
 
-_ORDER, ENCODE = 0, 1  # streams of random numbers; augment.py has 2, image_loader.py 2 and 3
+_ORDER, ENCODE = 0, 1  # streams of random numbers; changes.py has 2, image_loader.py 2 and 3
 _NOTHING = Totals()
 
 
@@ -76,6 +76,8 @@ class FrameSet:
         first: number of ``frames[0]`` among all samples of the data set.
         totals: what was saturated, dropped or empty when the frames were binned.
         notes: other sentences that a run prints at its start.
+        speakers: int64 (samples,), who is heard in each; None where nobody knows.
+        class_names: of class 0, 1, ...; empty where they are numbers.
 
     Raises:
         ValueError: if types or shapes do not fit together.
@@ -95,6 +97,8 @@ class FrameSet:
     first: int = 0
     totals: Totals = _NOTHING
     notes: tuple[str, ...] = ()
+    speakers: Tensor | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frames.dtype != torch.uint8 or self.frames.ndim != 3:
@@ -108,15 +112,22 @@ class FrameSet:
                 f"labels must be int64 with {samples} entries, one per sample, got "
                 f"{self.labels.dtype} {tuple(self.labels.shape)}"
             )
-        lengths = self.lengths
-        if lengths is not None and (lengths.dtype != torch.int64 or lengths.shape != (samples,)):
-            raise ValueError(
-                f"lengths must be int64 ({samples},), got {lengths.dtype} {tuple(lengths.shape)}"
-            )
+        for name in ("lengths", "speakers"):
+            each = getattr(self, name)
+            if each is not None and (each.dtype != torch.int64 or each.shape != (samples,)):
+                raise ValueError(
+                    f"{name} must be int64 ({samples},), got {each.dtype} {tuple(each.shape)}"
+                )
 
     @classmethod
     def of_arrays(
-        cls, frames: Array, labels: Array, lengths: Array | None = None, totals: Totals = _NOTHING
+        cls,
+        frames: Array,
+        labels: Array,
+        lengths: Array | None = None,
+        totals: Totals = _NOTHING,
+        speakers: Array | None = None,
+        class_names: tuple[str, ...] = (),
     ) -> FrameSet:
         """Return a split with all samples of NumPy arrays, sharing their memory.
 
@@ -125,10 +136,17 @@ class FrameSet:
             labels: int64 (samples,), or with more axes after the first.
             lengths: int64 (samples,) or None.
             totals: what was counted in binning.
+            speakers: int64 (samples,) or None.
+            class_names: of class 0, 1, ...; empty where they are numbers.
         """
-        tensors = None if lengths is None else torch.from_numpy(lengths)
-        arrays = torch.from_numpy(frames), torch.from_numpy(labels)
-        return cls(*arrays, lengths=tensors, totals=totals)
+        return cls(
+            torch.from_numpy(frames),
+            torch.from_numpy(labels),
+            lengths=None if lengths is None else torch.from_numpy(lengths),
+            totals=totals,
+            speakers=None if speakers is None else torch.from_numpy(speakers),
+            class_names=class_names,
+        )
 
     def __len__(self) -> int:
         return len(self.frames) if self.index is None else len(self.index)
@@ -205,6 +223,17 @@ class FrameLoader:
     def ids(self) -> Tensor:
         """Numbers of the samples in the order of an unshuffled epoch, int64 (len of the split,)."""
         return self.frames.ids
+
+    @property
+    def speakers(self) -> Tensor | None:
+        """Who is heard in the samples, in the order of ``ids``; None where nobody knows."""
+        known, index = self.frames.speakers, self.frames.index
+        return known if known is None or index is None else known[index]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of class 0, 1, ...; empty where they are numbers."""
+        return self.frames.class_names
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

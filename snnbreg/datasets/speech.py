@@ -1,4 +1,4 @@
-"""Spoken words as spikes of 700 channels: SHD, SSC and what data sets of their kind share.
+"""Spoken words as spikes of 700 channels: SHD, SSC, Arabic commands and what they share.
 
 The cochlea model and the layout of the files are those of Cramer et al. 2020 (arXiv 1910.07407).
 """
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from snnbreg.datasets.augment import augmentation
-from snnbreg.datasets.binning import Binning
+from snnbreg.datasets.binning import Array, Binning, Events
 from snnbreg.datasets.cache import cache_folder
 from snnbreg.datasets.download import data_root, require
 from snnbreg.datasets.events import load_event_file
@@ -31,10 +33,12 @@ class SpeechDataset(ABC):
         channels: C, a divisor of 700.
         bin_ms: width of a time bin.
         duration_ms: length of the fixed grid; later events are dropped and counted.
-        augment: what is done to training recordings, anew in each epoch: ``none``; ``shift``, each
-            as a whole by up to ``max_shift`` channels; ``delrec``, as published for SHD: three
-            times as many samples, one copy shifted, one blended; ``delrec_shift``, the same with
-            the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
+        augment: what is done to training recordings, anew in each epoch: ``none``; changes joined
+            by ``+`` or their strengths by name: ``shift``, each as a whole by up to ``max_shift``
+            channels, ``stretch`` (channels), ``pace`` (time), ``lose``, ``add``, ``background``
+            (events), see :data:`~snnbreg.datasets.changes.CHANGES`; ``delrec``, as published for
+            SHD: three times as many samples, one copy shifted, one blended; ``delrec_shift``, the
+            same with the shift of ``shift`` (:mod:`~snnbreg.datasets.augment`).
         max_shift: channels.
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
@@ -45,7 +49,7 @@ class SpeechDataset(ABC):
     channels: int = 140
     bin_ms: float = 10.0
     duration_ms: float = 1400.0
-    augment: str = "none"
+    augment: str | Mapping[str, float] = "none"
     max_shift: int = 4
     limit: int | None = None
 
@@ -78,12 +82,23 @@ class SpeechDataset(ABC):
         grid, cache = self._grid(), cache_folder(self.cache)
         return [load_event_file(path, self.NAME, grid, self.CLASSES, cache) for path in paths]
 
+    def frames_of(self, times: Array, units: Array) -> FrameSet:
+        """Bin one recording as those of the files; its label is 0.
+
+        Args:
+            times: (E,) seconds; rounded to float16, as those of the files.
+            units: (E,) channels, 0 to 699.
+        """
+        binned = self._grid()(Events(times.astype(np.float16), units, np.array([0, len(times)])))
+        label = np.zeros(1, np.int64)
+        return FrameSet.of_arrays(binned.frames, label, binned.lengths, binned.totals)
+
     def _splits(self, parts: Mapping[str, FrameSet], **more: Any) -> Splits:
         """Make the splits; ``more`` as :func:`~snnbreg.datasets.splits.make_splits`."""
         return make_splits(
             self.NAME,
             parts,
-            self.CLASSES,
+            len(parts["train"].class_names) or self.CLASSES,
             limit=self.limit,
             augmented_loader=augmentation(self.augment, self.max_shift),
             **more,
@@ -144,4 +159,38 @@ class SSC(SpeechDataset):
         """Return the splits; errors as :meth:`SpeechDataset.load`."""
         root = data_root(self.NAME, self.root, self.cache)
         paths = require(self.NAME, root, [f"SSC/ssc_{split}.h5" for split in SPLITS])
+        return self._splits(dict(zip(SPLITS, self._read(paths), strict=True)))
+
+
+@dataclass
+class ArabicCommands(SpeechDataset):
+    """Arabic Speech Commands: 40 words; nobody is heard in two of the three splits.
+
+    ``root`` holds ``train.h5`` (18 speakers), ``valid.h5`` (6) and ``test.h5`` (6) in SSC's layout:
+    the official splits of Ghandoura et al. 2021 (Engineering Applications of Artificial
+    Intelligence 102), recordings of one second under CC BY 4.0.
+
+    Args:
+        duration_ms: length of the fixed grid; later events are dropped and counted.
+
+    The other arguments are those of :class:`SpeechDataset`.
+    """
+
+    duration_ms: float = 1000.0
+
+    NAME = "arabic_commands"
+    CLASSES = 40
+
+    def load(self) -> Splits:
+        """Return the splits; errors as :meth:`SpeechDataset.load`."""
+        place = self.root or cache_folder(self.cache) / "data" / self.NAME
+        root = Path(place).expanduser()
+        paths = [root / f"{split}.h5" for split in SPLITS]
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"The data set {self.NAME} is not complete: {', '.join(missing)} missing in "
+                f"{root}. `snnbreg prepare {self.NAME} --root {root}` fetches and makes them; or "
+                "set dataset.root to the folder that has them"
+            )
         return self._splits(dict(zip(SPLITS, self._read(paths), strict=True)))

@@ -154,6 +154,7 @@ def joined(parts: Iterable[FrameSet]) -> FrameSet:
         frames[start:stop, : part.frames.shape[1]] = part.frames
         totals, start = totals.plus(part.totals), stop
     lengths = [part.lengths for part in parts if part.lengths is not None]
+    speakers = [part.speakers for part in parts if part.speakers is not None]
     return FrameSet(
         frames,
         torch.cat([part.labels for part in parts]),
@@ -161,6 +162,8 @@ def joined(parts: Iterable[FrameSet]) -> FrameSet:
         scale=parts[0].scale,
         totals=totals,
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        speakers=torch.cat(speakers) if len(speakers) == len(parts) else None,
+        class_names=parts[0].class_names,
     )
 
 

@@ -26,7 +26,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     The network holds the best checkpoint's state afterwards. ``predictions.npz`` has, for each
     ``SPLIT`` of valid and test, ``SPLIT_ids`` (numbers of the samples in their data set),
     ``SPLIT_labels``, and the predicted classes ``SPLIT_published`` and ``SPLIT_deployed``, (n,) or
-    (n, T). Of a reconstruction it has some test samples to look at instead, see :func:`examples`.
+    (n, T); where the data set knows them, also ``SPLIT_speakers`` (n,) and ``class_names`` (K,). Of
+    a reconstruction it has some test samples to look at instead, see :func:`examples`.
 
     Args:
         trainer: after its ``fit``.
@@ -77,10 +78,9 @@ def _answers(
     """Figures and predictions of both evaluations; the numbers as small as they can be."""
     figures: dict[str, dict[str, float]] = {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    answers: list[tuple[Tensor, Tensor]] = []
     for evaluation in EVALUATIONS:
         if not figures or delays_of(trainer.network):  # without delays both are the same
-            answers = []
+            answers: list[tuple[Tensor, Tensor]] = []
             score = evaluate(trainer.network, loader, trainer.task, evaluation, answers=answers)
         figures[evaluation] = score
         if not answers:
@@ -89,6 +89,11 @@ def _answers(
         arrays[f"{split}_ids"] = loader.ids.cpu().numpy()
         for name, classes in (("labels", labels), (evaluation, predicted)):
             arrays[f"{split}_{name}"] = classes.astype(_smallest(classes))
+        speakers, words = (getattr(loader, name, None) for name in ("speakers", "class_names"))
+        if speakers is not None:
+            arrays[f"{split}_speakers"] = speakers.cpu().numpy()
+        if words:
+            arrays["class_names"] = np.array(words)
     return figures, arrays
 
 
@@ -124,17 +129,18 @@ def examples(trainer: Trainer, test: Loader) -> dict[str, np.ndarray[Any, Any]]:
 
 def _smallest(classes: np.ndarray[Any, Any]) -> np.dtype[Any]:
     """The smallest type that holds all of them; -1 stands for no label."""
-    return np.result_type(np.min_scalar_type(classes.min()), np.min_scalar_type(classes.max()))
+    low, high = int(classes.min()), int(classes.max())
+    return np.min_scalar_type(min(low, -high - 1) if low < 0 else high)
 
 
-def chosen_score(summary: Mapping[str, Any]) -> float | None:
+def chosen_score(summary: Mapping[str, Any]) -> float:
     """The validation score that ``trainer.select`` chose the checkpoint by.
 
-    With ``select=last``, where none chose, the published one of the last epoch; None where no
+    With ``select=last``, where none chose, the published one of the last epoch; NaN where no
     epoch finished.
     """
     value = summary[chosen_key(summary)]
-    return None if value is None else float(value)
+    return math.nan if value is None else float(value)
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

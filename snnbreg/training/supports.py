@@ -101,7 +101,7 @@ def _l1(weights: Sequence[Tensor]) -> float:
 
     Not ``vector_norm``, which adds in order: in float32 it loses a percent of ten million weights.
     """
-    return torch.stack([w.abs().sum().double() for w in weights]).sum().item() if weights else 0.0
+    return torch.stack([w.abs().sum().double() for w in weights]).sum().item()
 
 
 def _numbers(supports: Mapping[str, Tensor]) -> dict[str, int]:

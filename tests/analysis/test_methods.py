@@ -89,8 +89,19 @@ def test_the_difference_is_that_of_the_same_samples_at_the_same_density(runs: li
 def test_methods_of_different_length_are_lines_of_their_own(make: Make, tmp_path: Path) -> None:
     make({"scheduler.lam": TARGET})
     make({"scheduler.lam": TARGET, "trainer.epochs": 9})
+    make(rival(0.25))
     names = [point.method for point in points(read_runs(tmp_path / "runs"), "spoken_digits")]
-    assert names == ["AdaBreg, 3 epochs", "AdaBreg, 9 epochs"]
+    assert names == ["AdaBreg, 3 epochs", "AdaBreg, 9 epochs", "Adam, GMP"]
+
+
+def test_the_debiased_network_is_a_rival_of_ours_and_not_ours(make: Make, tmp_path: Path) -> None:
+    debiased = {"scheduler.lam": TARGET, "optim.sparsifier": {"name": "debias", "density": 0.5}}
+    make({"scheduler.lam": TARGET}, predictions=written([0, 1, 2]))
+    make(debiased, predictions=written([0, 1]))
+    table = methods_table(read_runs(tmp_path / "runs"), "spoken_digits")
+    values: dict[Any, Any] = {row[0]: row[-1] for row in table.rows}
+    assert values["AdaBreg"] is None
+    assert values["AdaBreg, debiased"].value == pytest.approx(-0.25)
 
 
 def test_a_line_per_method(runs: list[Any]) -> None:

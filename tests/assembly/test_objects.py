@@ -74,6 +74,29 @@ def test_without_any_regulariser_all_matrices_start_sparse(small: Small, change:
         assert (weight != 0).double().mean() == pytest.approx(0.3, abs=0.1)
 
 
+@pytest.mark.parametrize("allocation", ["uniform", "erk"])
+@pytest.mark.parametrize("density", [0.05, 0.37])
+def test_a_sparse_start_can_have_an_exact_number_of_weights(
+    small: Small, allocation: str, density: float
+) -> None:
+    settings = (f"optim.init_density={density}", f"optim.init_allocation={allocation}")
+    weights, dense = sparse_start(small(*settings, "optim.init_exact=true", "model.hidden=[33,21]"))
+    total = 28 * 33 + 33 * 33 + 33 * 21 + 21 * 21 + 21 * 10
+    assert sum(int((w != 0).sum()) for w in weights.values()) == round(density * total)
+    for name, w in weights.items():
+        scale = (w.numel() / int((w != 0).sum())) ** 0.5
+        torch.testing.assert_close(w, torch.where(w != 0, dense[name] * scale, 0.0))
+
+
+def test_an_exact_start_counts_groups(small: Small) -> None:
+    config = small(
+        "optim.init_density=0.3", "optim.init_exact=true", "optim.regularizer=group_rows"
+    )
+    weights, _ = sparse_start(config)
+    rows = {name: (int((w != 0).any(1).sum()), len(w)) for name, w in weights.items()}
+    assert all(kept == round(0.3 * n) for kept, n in rows.values())
+
+
 def test_a_dense_start_asks_for_no_shape(small: Small) -> None:
     config = small("optim.regularizer=group_kernels", "optim.init_density=1.0")
     weights, _ = sparse_start(config)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,13 @@ from data_files import random_recordings, write_events
 from snnbreg.datasets import SHD, FrameLoader, FrameSet, SpokenDigits
 from snnbreg.datasets.augment import (
     AugmentedLoader,
-    ShiftedLoader,
     _Partners,
     augmentation,
     blended,
     moved,
-    shifted_along_channels,
     shifted_in_time,
 )
+from snnbreg.datasets.changes import ChangedLoader
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -49,52 +50,18 @@ def test_shifts_are_literal_and_stay_within_the_recording(frames: FrameSet) -> N
     assert torch.equal(result, expected)
 
 
-def test_a_recording_is_shifted_as_a_whole_by_a_number_of_channels_for_each_sample() -> None:
-    counts = torch.randint(0, 9, (50, 3, 7), dtype=torch.uint8, generator=generator())
-    result = shifted_along_channels(counts, 2, generator(1))
-    draws = torch.randint(-2, 3, (50, 1), generator=generator(1))[:, 0]
-    assert set(draws.tolist()) == {-2, -1, 0, 1, 2}
-    expected = torch.zeros_like(counts)
-    for b, shift in enumerate(draws.tolist()):
-        for c in range(7):
-            if 0 <= c + shift < 7:
-                expected[b, :, c + shift] = counts[b, :, c]
-    assert torch.equal(result, expected)
+CHANGED = functools.partial(ChangedLoader, changes={"shift": 2})
+PUBLISHED = functools.partial(AugmentedLoader, max_shift=2)
 
 
-def test_a_shift_beyond_the_channels_leaves_nothing_behind() -> None:
-    counts = torch.ones(40, 2, 3, dtype=torch.uint8)
-    kept = shifted_along_channels(counts, 9, generator()).flatten(1).sum(1)
-    assert set(kept.tolist()) == {0, 2, 4, 6}
-
-
-def test_a_shifted_loader_draws_anew_each_epoch_and_keeps_labels_and_order(
-    frames: FrameSet,
+@pytest.mark.parametrize("kind", [CHANGED, PUBLISHED])
+def test_the_same_order_is_augmented_anew_each_epoch(
+    frames: FrameSet, kind: Callable[..., FrameLoader]
 ) -> None:
-    loader = ShiftedLoader(frames, 5, True, 3, max_shift=2)
-    plain = FrameLoader(frames, 5, True, 3)
-    epochs = [list(loader.epoch(epoch)) for epoch in (0, 1)]
-    again = list(ShiftedLoader(frames, 5, True, 3, max_shift=2).epoch(1))
-    for (x, y), (other, labels) in zip(epochs[1], again, strict=True):
-        assert torch.equal(x, other)
-        assert torch.equal(y, labels)
-    sources = list(plain.epoch(1))
-    moved_samples = 0
-    for (x, y), (source, labels) in zip(epochs[1], sources, strict=True):
-        assert torch.equal(y, labels)
-        assert x.shape == source.shape
-        moved_samples += int((x != source).any(dim=2).any(dim=0).sum())
-    assert moved_samples > 5
-    draws = [torch.cat([x.sum((0, 2)) for x, _ in epoch]) for epoch in epochs]
-    assert not torch.equal(draws[0], draws[1])
-
-
-@pytest.mark.parametrize("kind", [ShiftedLoader, AugmentedLoader])
-def test_the_same_order_is_augmented_anew_each_epoch(frames: FrameSet, kind: type) -> None:
     """Without shuffling only the augmentation is drawn, from the seed, epoch and batch."""
 
     def epoch(seed: int, number: int) -> list[torch.Tensor]:
-        loader = kind(frames, 5, False, seed, max_shift=2)
+        loader = kind(frames, 5, False, seed)
         return [batch for batch, _ in loader.epoch(number)]
 
     def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -120,9 +87,22 @@ def test_the_published_set_can_shift_whole_recordings_instead() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shift", "message"),
-    [("all", 4, "none, shift, delrec, delrec_shift"), ("shift", 0, "max_shift of 1")],
+    [
+        ("all", 4, "none, delrec, delrec_shift, or changes of shift, stretch, .* got 'all'"),
+        ("pace+none", 4, "got 'none'"),
+        ("pace+delrec", 4, "got 'delrec'"),
+        ("", 4, "got ''"),
+        ("shift+pace", 0, "max_shift of 1"),
+        ("delrec_shift", 0, "max_shift of 1"),
+        ({"pace": 1.5}, 4, "strength of pace must be between 0 and 0.9, got 1.5"),
+        ({"lose": -0.1}, 4, "strength of lose must be between 0 and 1, got -0.1"),
+        ({"lose": "much"}, 4, "strength of lose must be .* got much"),
+        ({"shift": 1.5}, 4, "whole channels, got 1.5"),
+    ],
 )
-def test_an_augmentation_that_cannot_be_is_refused(name: str, shift: int, message: str) -> None:
+def test_an_augmentation_that_cannot_be_is_refused(
+    name: str | dict[str, float], shift: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         augmentation(name, shift)
 
@@ -242,5 +222,5 @@ def test_shd_augments_its_training_split_alone(tmp_path: Path, binning: str) -> 
 def test_the_digits_ask_for_a_shift_of_the_size_that_the_config_names() -> None:
     splits = SpokenDigits(bin_ms=100, channels=28, limit=40, augment="shift", max_shift=2).load()
     loader = splits.loader("train", 40, shuffle=True, seed=1)
-    assert isinstance(loader, ShiftedLoader)
-    assert loader.max_shift == 2
+    assert isinstance(loader, ChangedLoader)
+    assert loader.changes == {"shift": 2}

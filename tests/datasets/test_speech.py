@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from data_files import random_recordings, write_events
-from snnbreg.datasets import NMNIST, SHD, SSC, binning
+from snnbreg.datasets import NMNIST, SHD, SSC, ArabicCommands, binning
 from snnbreg.datasets.binning import Binning
 from snnbreg.datasets.events import load_event_file
+from snnbreg.datasets.loader import FrameLoader
+from snnbreg.datasets.splits import joined
 
 
 @pytest.fixture
@@ -91,6 +93,46 @@ def test_binning_in_parts_gives_the_same_frames(
         parts = SHD(root=str(hsd), binning=grid, cache=str(tmp_path / "other")).load()
         monkeypatch.undo()
         assert torch.equal(whole.train.frames, parts.train.frames)
+
+
+def test_arabic_commands_keep_the_speakers_and_the_words(tmp_path: Path) -> None:
+    words = [f"word {k}" for k in range(40)]
+    for name, said, speakers in (
+        ("train", [39, 0, 5], [7, 3, 7]),
+        ("valid", [1, 2], [4, 4]),
+        ("test", [0, 39], [9, 8]),
+    ):
+        recordings = random_recordings(len(said), longest=0.9)
+        write_events(tmp_path / f"{name}.h5", recordings, said, speakers, words)
+    for _ in range(2):  # the second time from the cache
+        splits = ArabicCommands(root=str(tmp_path)).load()
+        assert (splits.steps, splits.channels, splits.classes) == (100, 140, 40)
+        for part, said, speakers in (
+            (splits.train, [39, 0, 5], [7, 3, 7]),
+            (splits.test, [0, 39], [9, 8]),
+        ):
+            assert part.targets.tolist() == said
+            assert part.speakers is not None
+            assert part.speakers.tolist() == speakers
+            assert part.class_names == tuple(words)
+    part = splits.train.subset(torch.tensor([2, 1]))
+    loader = FrameLoader(part, 2)
+    assert loader.speakers is not None
+    assert loader.speakers.tolist() == [7, 3]
+    whole = joined((splits.train, splits.test))
+    assert whole.speakers is not None
+    assert whole.speakers.tolist() == [7, 3, 7, 9, 8]
+    assert whole.class_names == tuple(words)
+
+
+def test_missing_arabic_files_are_named(tmp_path: Path) -> None:
+    write_events(tmp_path / "train.h5", random_recordings(1), [0])
+    with pytest.raises(FileNotFoundError, match=r"valid\.h5, test\.h5 missing.*snnbreg prepare"):
+        ArabicCommands(root=str(tmp_path)).load()
+
+
+def test_words_that_are_not_one_per_class_are_left_out(hsd: Path) -> None:
+    assert SHD(root=str(hsd)).load().train.class_names == ()
 
 
 @pytest.mark.parametrize("dataset", [SHD, SSC, NMNIST])

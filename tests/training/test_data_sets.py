@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_files import random_recordings, write_cifar, write_events, write_nmnist
+from data_files import random_recordings, write_cifar, write_ecg, write_events, write_nmnist
 from snnbreg.training import RunFolder
 
 Small = Callable[..., dict[str, Any]]
@@ -32,6 +32,8 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
         speech(root, ["SHD/shd_train.h5", "SHD/shd_test.h5"], 20)
     elif dataset == "ssc":
         speech(root, [f"SSC/ssc_{part}.h5" for part in ("train", "valid", "test")], 35)
+    elif dataset == "arabic_commands":
+        speech(root, [f"{part}.h5" for part in ("train", "valid", "test")], 40)
     elif dataset == "nmnist":
         for part, count in (("Train", 3), ("Test", 1)):
             for digit in range(10):
@@ -40,6 +42,9 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
                     write_nmnist(root / f"NMNIST/{part}/{digit}/{n:05}.bin", events)
     elif dataset == "cifar10":
         write_cifar(root, rng.integers(0, 256, (60, 3, 32, 32)), np.arange(60) % 10, True)
+    elif dataset == "ecg":
+        for part, count in (("train", 20), ("test", 6)):
+            write_ecg(root / f"QTDB_{part}.mat", count, steps=12)
     else:
         return idx_root
     return root
@@ -52,6 +57,8 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
         ("shd", ["model.hidden=[10,9]"]),
         ("ssc", ["model.hidden=[8,8,8]"]),
         ("ssc", ["model.hidden=[8,8,8]", "dataset.binning=delrec"]),
+        ("arabic_commands", [LAYERS]),
+        ("ecg", ["model.hidden=[6]", "dataset.limit=6"]),
         ("nmnist", [LAYERS]),
         ("psmnist", ["model.hidden=[6,6,6]", "dataset.limit=20"]),
         ("rows_mnist", [LAYERS]),
@@ -65,7 +72,9 @@ def test_it_trains(
     small: Small, train: Train, tmp_path: Path, idx_root: Path, dataset: str, options: list[str]
 ) -> None:
     root = files_of(dataset, tmp_path / "data", idx_root)
-    places = [f"dataset.root={root}", f"dataset.cache={tmp_path / 'cache'}"]
+    places = [f"dataset.root={root}"]
+    if dataset != "ecg":
+        places.append(f"dataset.cache={tmp_path / 'cache'}")
     run = RunFolder(tmp_path / "run")
     summary = train(small(f"dataset={dataset}", *places, "trainer.epochs=1", *options), run)
     assert summary["status"] == "completed"

@@ -33,7 +33,9 @@ def test_changes_are_those_of_sets() -> None:
                 param.copy_(random(*param.shape, seed=seed + 10 * i))
         now = members(params)
         ever = ever | now
-        assert supports.row() == {
+        row = supports.row()
+        assert all(isinstance(row[name], int) for name in ("born", "died", "ever_alive"))
+        assert row == {
             "born": len(now - before),
             "died": len(before - now),
             "overlap": len(now & before) / len(now | before),
@@ -73,6 +75,8 @@ def test_rows_and_kernels_are_counted() -> None:
         "kernels": pytest.approx(2 / 6), "nonzero/a": 3, "nonzero/b": 3, "rows/a": 2,
         "kernels/b": 2, "l1": 1.0 + 2.0 + 1.0 + 3 * 1.0,
     }  # fmt: skip
+    signals = counts([NamedWeights("c", torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))])
+    assert (signals["kernels"], signals["kernels/c"]) == (0.5, 1)  # of one dimension
     alone = counts([NamedWeights("a", matrix)])
     assert set(alone) == {"nonzero", "density", "l1", "rows", "nonzero/a", "rows/a"}
 

@@ -24,13 +24,11 @@ from snnbreg.training import (
     RunFolder,
     Score,
     Trainer,
-    chosen_score,
     evaluate,
     summarise,
 )
 from snnbreg.training.hooks import resync_delays
-from snnbreg.training.tasks import Classification, Reconstruction
-from snnbreg.training.trainer import SELECT, best_row
+from snnbreg.training.tasks import Classification
 from tests_support import assert_equal_states
 
 Small = Callable[..., dict[str, Any]]
@@ -168,22 +166,6 @@ def test_an_old_history_can_be_continued(small: Small, train: Train, tmp_path: P
     history = [{k: v for k, v in r.items() if "firing_rate/" not in k} for r in state["history"]]
     train(config, run, {**state, "epoch": 2, "history": history[:2]})
     assert [row["firing_rate/layers.0"] == "" for row in rows(run)] == [True, True, False]
-
-
-def test_best_is_the_last_of_equals(small: Small, tmp_path: Path) -> None:
-    trainer = make_trainer(small(), RunFolder(tmp_path))
-    trainer.history = [
-        {"epoch": n, "val_acc": a, "deployed_val_acc": d, "val_mse": a, "deployed_val_mse": d}
-        for n, a, d in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.2), (4, 0.6, 0.3)]
-    ]
-    assert trainer.best is trainer.history[2]
-    trainer.select = "deployed"
-    assert trainer.best is trainer.history[0]
-    trainer.select = "last"
-    assert trainer.best is trainer.history[3]
-    lowest = {select: best_row(trainer.history, select, Reconstruction()) for select in SELECT}
-    epochs = {select: row and row["epoch"] for select, row in lowest.items()}
-    assert epochs == {"published": 1, "deployed": 2, "last": 4}
 
 
 def test_a_finished_run_can_be_summed_up_at_its_last_epoch(
@@ -340,26 +322,6 @@ def test_ctrl_c_while_an_epoch_is_written_comes_after_it(
     summary = train(small(), run)
     assert (summary["status"], summary["epochs"], summary["best_epoch"]) == ("interrupted", 1, 1)
     assert len(rows(run)) == load_checkpoint(run.last)["epoch"] == 1
-
-
-@pytest.mark.parametrize(("select", "chosen"), [
-    ("published", 0.7), ("deployed", 0.9), ("last", 0.7),
-])  # fmt: skip
-def test_a_sweep_maximises_what_chose_the_checkpoint(select: str, chosen: float) -> None:
-    summary = {"select": select, "best_val_acc": 0.7, "best_deployed_val_acc": 0.9}
-    assert chosen_score(summary) == chosen
-    assert chosen_score({**summary, "best_val_acc": None, "best_deployed_val_acc": None}) is None
-
-
-def test_gradients_are_clipped(small: Small, tmp_path: Path) -> None:
-    trainer = make_trainer(small("trainer.grad_clip=0.5"), RunFolder(tmp_path))
-    parameters = list(trainer.network.parameters())
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    count = sum(p.numel() for p in parameters)
-    assert float(steps_of(trainer)._clip()) == pytest.approx(math.sqrt(count), rel=1e-5)
-    clipped = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
-    assert math.sqrt(clipped) == pytest.approx(0.5, rel=1e-4)
 
 
 class Told:

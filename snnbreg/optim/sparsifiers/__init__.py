@@ -10,6 +10,7 @@ from snnbreg.optim.sparsifiers.lasso import Lasso
 from snnbreg.optim.sparsifiers.rewind import Iterative, Magnitude
 from snnbreg.optim.sparsifiers.rigl import RigL
 from snnbreg.optim.sparsifiers.set import SET
+from snnbreg.optim.sparsifiers.soft_threshold import STR
 
 SPARSIFIERS: dict[str, Callable[..., Sparsifier]] = {
     "gmp": GMP,
@@ -19,6 +20,7 @@ SPARSIFIERS: dict[str, Callable[..., Sparsifier]] = {
     "rigl": RigL,
     "deepr": DeepR,
     "lasso": Lasso,
+    "str": STR,
     "debias": Debias,
 }
 """The sparsifiers by the name that configs use; constructor arguments are the keys."""
@@ -27,6 +29,7 @@ __all__ = [
     "GMP",
     "SET",
     "SPARSIFIERS",
+    "STR",
     "Course",
     "Debias",
     "DeepR",

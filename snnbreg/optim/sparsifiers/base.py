@@ -194,6 +194,8 @@ class Sparsifier:
 class RandomStart(Sparsifier):
     """A sparsifier that starts with random masks of the final density.
 
+    Of a sparse start zeros are the last to be kept.
+
     Args:
         course: the training.
         density: kept weights / all weights, from the start to the end.
@@ -211,6 +213,7 @@ class RandomStart(Sparsifier):
             raise ValueError("Invalid allocation: 'global'. Random masks are drawn per layer.")
         generator = self.generator(1)
         scores = [torch.rand(w.shape, generator=generator).to(w.device) for w in self.weights]
+        scores = [s - (w.detach() == 0).to(s) for s, w in zip(scores, self.weights, strict=True)]
         self.set_masks(self.budget.select(scores, self.budget.final))
         for weight, kept in zip(self.weights, self.budget.final, strict=True):
             if rescale and kept:

@@ -49,8 +49,14 @@ class GMP(Sparsifier):
     def after_step(self) -> None:
         """Prune where it is time to."""
         super().after_step()
-        since, last = self.step - self.begin, self.end - self.begin
-        if since == last or (0 <= since < last and since % self.every == 0):
-            left = (1 - since / last) ** 3 if last else 0.0
-            pairs = zip(self.budget.sizes, self.budget.final, strict=True)
-            self.prune([final + round((size - final) * left) for size, final in pairs])
+        due = (self.step - self.begin) % self.every == 0
+        if self.step == self.end or (self.begin <= self.step < self.end and due):
+            self.prune(self.counts())
+
+    def counts(self) -> list[int]:
+        """How many weights are kept at this step, as many numbers as :class:`Budget` ranks."""
+        last = self.end - self.begin
+        since = min(max(self.step - self.begin, 0), last)
+        left = (1 - since / last) ** 3 if last else float(self.step < self.end)
+        pairs = zip(self.budget.sizes, self.budget.final, strict=True)
+        return [final + round((size - final) * left) for size, final in pairs]

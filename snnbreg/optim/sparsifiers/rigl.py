@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from snnbreg.optim.ranking import keep_largest
-from snnbreg.optim.sparsifiers.base import Course, RandomStart, check_share, check_steps
+from snnbreg.optim.sparsifiers.base import Course, check_share, check_steps
+from snnbreg.optim.sparsifiers.rewiring import Rewiring
 
 
-class RigL(RandomStart):
+class RigL(Rewiring):
     r"""Moves weights from where they are small to where the gradient is large.
 
     Every so many steps until ``end``, in place of an optimizer step, the share
     :math:`f_t = \alpha / 2 \, (1 + \cos(\pi t / T))` of each matrix's weights is dropped, the
     smallest ones, and as many are grown where the dense gradient is largest among all that was not
-    kept. New weights start at zero.
+    kept. New weights start at zero; one that has not moved when the next change would come gives
+    way to one that was dropped.
 
     Args:
         course: the training.
@@ -70,12 +72,18 @@ class RigL(RandomStart):
         if not self._due():
             self.mask_gradients()
             return
-        for weight, mask in zip(self.weights, self.masks.values(), strict=True):
-            if weight.grad is not None:
-                self._move(weight, mask, weight.grad)
-        self.apply()
+        self.move(
+            [self._moved(*pair) for pair in zip(self.weights, self.masks.values(), strict=True)]
+        )
         for optimizer in self.course.optimizers.values():
             optimizer.zero_grad()  # nothing is left to step with
+
+    def after_step(self) -> None:
+        """See what the new weights became, where others could come or the run ends."""
+        super().after_step()
+        last = self.step == self.course.epochs * self.course.steps_per_epoch
+        if last or self.step % self.every == 0:
+            self.settle()
 
     def _due(self) -> bool:
         """Whether weights are to be moved, and have somewhere to go."""
@@ -83,14 +91,16 @@ class RigL(RandomStart):
         return due and not all(bool(mask.all()) for mask in self.masks.values())
 
     @torch.no_grad()
-    def _move(self, weight: Tensor, mask: Tensor, gradient: Tensor) -> None:
+    def _moved(self, weight: Tensor, mask: Tensor) -> Tensor:
+        if weight.grad is None:
+            return mask
         active = int(mask.sum())
         count = min(active, max(1, int(self.fraction() * active)))
-        old = mask.clone()
-        mask.copy_(moved(weight, old, gradient, count, self.regrow_dropped))
+        new = moved(weight, mask, weight.grad, count, self.regrow_dropped)
         second = self.optimizer.state.get(weight, {}).get("exp_avg_sq")
         if self.second_moment == "gradient" and second is not None:
-            second.copy_(torch.where(mask & ~old, gradient.square(), second))
+            second.copy_(torch.where(new & ~mask, weight.grad.square(), second))
+        return new
 
 
 def moved(

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from snnbreg.optim.ranking import keep_largest
-from snnbreg.optim.sparsifiers.base import Course, RandomStart, check_share
+from snnbreg.optim.sparsifiers.base import Course, check_share
+from snnbreg.optim.sparsifiers.rewiring import Rewiring
 
 
-class SET(RandomStart):
+class SET(Rewiring):
     """Drops the weights nearest to zero between epochs and grows as many at random places.
 
     Positive and negative weights are counted apart, and the same share of both is dropped. New
     weights are zero and stand at places that were masked before: what is dropped does not return
     at once, and a dense matrix stays as it is. Before the first epoch nothing is dropped, so that
-    the last change is followed by an epoch of training. The optimizer keeps its moments of all
-    other weights; the published code starts it anew every epoch.
+    the last change is followed by an epoch of training; after it, a new weight that did not move
+    gives way to one that was dropped. The optimizer keeps its moments of all other weights; the
+    published code starts it anew every epoch.
 
     Args:
         course: the training.
@@ -50,7 +52,11 @@ class SET(RandomStart):
         for weight, mask in zip(self.weights, self.masks.values(), strict=True):
             noise = torch.rand(weight.shape, generator=generator).to(weight.device)
             masks.append(evolved(weight.detach(), mask, self.fraction, noise))
-        self.set_masks(masks)
+        self.move(masks)
+
+    def after_epoch(self, epoch: int) -> None:
+        """See what the new weights became."""
+        self.settle()
 
 
 def evolved(weight: Tensor, mask: Tensor, fraction: float, noise: Tensor) -> Tensor:
