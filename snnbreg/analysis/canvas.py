@@ -120,6 +120,13 @@ def lambda_colours(values: Sequence[float]) -> dict[float, Any]:
     return {value: colours(0.92 * i / last) for i, value in enumerate(sorted(values))}
 
 
+def class_colours(classes: int) -> list[Any]:
+    """A colour per class: those of Okabe and Ito, or of many classes steps of a rainbow."""
+    if classes <= len(OKABE_ITO):
+        return list(OKABE_ITO[:classes])
+    return [_matplotlib().colormaps["turbo"](i / (classes - 1)) for i in range(classes)]
+
+
 def signs() -> Any:
     """Blue for negative, white for zero, orange for positive."""
     _matplotlib()

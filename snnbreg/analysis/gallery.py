@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import autoencoder, bregman, canvas, confusion, curves, methods, states
+from snnbreg.analysis import autoencoder, bregman, canvas, confusion, curves, methods, states, steps
 from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.studies import datasets
@@ -98,9 +98,14 @@ FIGURES = {
         "best checkpoint against λ; bars: one standard deviation over runs."),
     "confusion": Picture(
         confusion.confusion, "Which classes are confused",
-        "Of the test samples of a class (row) the share that is taken for each class (column), in "
-        "per cent, as deployed: dense, and the least density within one point of it on the "
-        "validation split. All runs of a group together."),
+        "Of the test samples (or labelled steps) of a class (row) the share that is taken for each "
+        "class (column), in per cent, as deployed: dense, and the least density within one point "
+        "of it on the validation split, or the best sparse one. All runs of a group together."),
+    "steps": Picture(
+        steps.steps, "The class at every step",
+        "One test recording: its events by channel, the class at each step (white: no label), and "
+        "what the deployed networks of one seed take it for; right of them how many of the "
+        "labelled steps are right."),
     "delay_histograms": Picture(
         states.delay_histograms, "Delays before and after training",
         "All delays of one network at its best checkpoint. Dashed: at the start; 'expected' where "

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from snnbreg.analysis.confusion import UNLABELLED
 from snnbreg.analysis.groups import Group
 from snnbreg.analysis.studies import baseline, dense_groups, is_adam, of_dataset, sweeps
 from snnbreg.analysis.study_tables import optimizer_name
@@ -34,7 +35,8 @@ class Paired:
         high: its upper end.
         pairs: of runs.
         samples: distinct ones.
-        predictions: of either kind; a sample counts once for every run that was asked about it.
+        predictions: of either kind; a sample counts once for every run that was asked about it,
+            or its labelled steps do where each has a class.
         sparse: accuracy over the predictions.
         dense: likewise.
     """
@@ -84,7 +86,7 @@ def paired_difference(
     pairs = paired_runs(group, dense)
     if not pairs:
         raise ValueError("No two runs with predictions.npz have the same seed and fold")
-    ids, sparse_right, dense_right = [], [], []
+    ids, answers, sparse_right, dense_right = [], [], [], []
     for runs in pairs:
         (own, labels, right), (other, other_labels, other_right) = (
             _answers(run, evaluation, splits) for run in runs
@@ -92,14 +94,14 @@ def paired_difference(
         if not (np.array_equal(own, other) and np.array_equal(labels, other_labels)):
             raise ValueError(f"{runs[0].path} and {runs[1].path} were tested on different samples")
         ids.append(own)
+        answers.append((labels != UNLABELLED).sum(1))
         sparse_right.append(right)
         dense_right.append(other_right)
     samples, places = np.unique(np.concatenate(ids), return_inverse=True)
     rows = np.split(places, np.cumsum([len(own) for own in ids])[:-1])
-    asked = np.stack([np.bincount(row, minlength=len(samples)) for row in rows])
-    sparse, other_sum = (
-        np.stack([np.bincount(*pair, len(samples)) for pair in zip(rows, right, strict=True)])
-        for right in (sparse_right, dense_right)
+    asked, sparse, other_sum = (
+        np.stack([np.bincount(*pair, len(samples)) for pair in zip(rows, counts, strict=True)])
+        for counts in (answers, sparse_right, dense_right)
     )
     low, high = interval(sparse - other_sum, asked, resamples, seed)
     total = int(asked.sum())
@@ -158,7 +160,10 @@ def weighted_means(differences: Array, asked: Array, of_runs: Array, of_samples:
 
 
 def _answers(run: Run, evaluation: str, splits: Sequence[str]) -> tuple[Array, Array, Array]:
-    """Numbers of the samples, ascending, their labels, and whether the run was right (n,)."""
+    """Numbers of the samples, ascending, their labels (n, T), and how often the run was right (n,).
+
+    T is 1 but for a task of one class per time step, where each labelled step is a prediction.
+    """
     found = run.predictions()
     try:
         ids, labels, predicted = (
@@ -168,7 +173,9 @@ def _answers(run: Run, evaluation: str, splits: Sequence[str]) -> tuple[Array, A
     except KeyError as error:
         raise ValueError(f"{run.folder.predictions} has no {error}") from error
     order = np.argsort(ids, kind="stable")
-    return ids[order], labels[order], (predicted == labels)[order]
+    labels, predicted = (x.reshape(len(ids), -1) for x in (labels, predicted))
+    right = ((predicted == labels) & (labels != UNLABELLED)).sum(1)
+    return ids[order], labels[order], right[order]
 
 
 def paired_table(runs: Sequence[Run], dataset: str) -> Table:

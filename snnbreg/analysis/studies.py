@@ -181,6 +181,24 @@ def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Grou
     return max(groups, key=closeness, default=None)
 
 
+def shown_groups(runs: Sequence[Run], dataset: str) -> list[Group]:
+    """The dense and the sparse group whose answers are looked at, as far as there are any.
+
+    The sparse one is that of :func:`sparsest_within`, or where no group is close enough the best
+    one on the validation split; the dense one is its baseline, or the best one. Only runs that
+    left predictions of classes count.
+    """
+    kept = [run for run in of_dataset(runs, dataset) if run.measure == ACCURACY]
+    kept = [run for run in kept if run.folder.predictions.is_file()]
+    of_lambda = [group for sweep in sweeps(kept, dataset) for group in sweep.groups.values()]
+    best = max(of_lambda, key=selection_score, default=None)
+    sparse = sparsest_within(kept, dataset) or best
+    if sparse is None:
+        return dense_groups(kept, dataset)[:1]
+    dense = baseline(kept, sparse.runs[0], any_schedule=True)
+    return [sparse] if dense is None else [dense, sparse]
+
+
 def sparsest_within(runs: Sequence[Run], dataset: str, loss: float = POINT) -> Group | None:
     """The group of least density whose validation accuracy is close to the best dense one's.
 

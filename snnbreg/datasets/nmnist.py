@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np
 from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
 from snnbreg.datasets.cache import Stream, cache_folder, cached
 from snnbreg.datasets.download import data_root, missing_message, require
-from snnbreg.datasets.loader import FrameSet
+from snnbreg.datasets.image_loader import ImageLoader
+from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.splits import Splits, make_splits
 
 SIDE = 34
@@ -36,6 +38,9 @@ class NMNIST:
         duration_ms: length of the grid; later events are dropped and counted.
         valid_fraction: part of the training recordings that is held out for validation.
         split_seed: of that choice; it does not follow the run's seed.
+        augment: what is done to training recordings, anew in each epoch: ``none``, or ``shift``,
+            each as a whole by up to ``max_shift`` rows and columns; what leaves the image is lost.
+        max_shift: pixels.
         limit: at most so many samples per split, chosen at random once and for all; None for all.
     """
 
@@ -46,6 +51,8 @@ class NMNIST:
     duration_ms: float = 300.0
     valid_fraction: float = 0.1
     split_seed: int = 0
+    augment: str = "none"
+    max_shift: int = 2
     limit: int | None = None
 
     CLASSES = 10
@@ -63,6 +70,7 @@ class NMNIST:
                 "is published for it"
             )
         grid = Binning("fixed", UNITS, UNITS, self.bin_ms, self.duration_ms)
+        augmented = self._augmented_loader(grid.steps)
         root = data_root("nmnist", self.root, self.cache)
         folders = require("nmnist", root, ("NMNIST/Train", "NMNIST/Test"))
         cache = cache_folder(self.cache)
@@ -74,7 +82,22 @@ class NMNIST:
             limit=self.limit,
             valid_fraction=self.valid_fraction,
             split_seed=self.split_seed,
+            augmented_loader=augmented,
         )
+
+    def _augmented_loader(self, steps: int) -> Callable[..., FrameLoader] | None:
+        """All steps and polarities of a recording are the colours of one image, moved together."""
+        if self.augment not in ("none", "shift"):
+            raise ValueError(f"dataset.augment must be none or shift, got {self.augment!r}")
+        if self.augment == "none":
+            return None
+        if self.max_shift < 1:
+            raise ValueError(
+                f"dataset.augment=shift needs dataset.max_shift of 1 pixel or more, got "
+                f"{self.max_shift}"
+            )
+        image = (2 * steps, SIDE, SIDE)
+        return functools.partial(ImageLoader, image=image, crop_padding=self.max_shift)
 
 
 def _load_folder(folder: Path, root: Path, grid: Binning, cache: Path) -> FrameSet:

@@ -13,11 +13,13 @@ from torch import Tensor
 from snnbreg.runs import chosen_key, load_checkpoint, load_network
 from snnbreg.training.evaluation import EVALUATIONS, Loader, evaluate, evaluation_mode
 from snnbreg.training.network import delays_of, hard_delays_of
-from snnbreg.training.tasks import Reconstruction
+from snnbreg.training.tasks import Reconstruction, StepClassification
 from snnbreg.training.trainer import Trainer
 
 SHOWN = 16
 """Test samples of a reconstruction that are kept to look at."""
+SHOWN_STEPS = 4
+"""Test samples with a class at every step whose frames are kept to look at."""
 
 
 def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, Any]:
@@ -98,13 +100,19 @@ def _answers(
 
 
 def examples(trainer: Trainer, test: Loader) -> dict[str, np.ndarray[Any, Any]]:
-    """The first test samples of a reconstruction, as deployed; nothing of other tasks.
+    """The first test samples of a reconstruction, as deployed, or of a task of classes by steps.
 
     Returns:
+        Of classes by steps: ``test_events`` (n, T, C), float16. Of other tasks but reconstruction:
+        nothing. Of a reconstruction:
         ``test_ids`` (n,), and as float16 ``test_inputs`` (n, ...), the mean over time of what the
         network sees, ``test_outputs`` and ``test_targets`` (n, ...). What has the size of the
         loader's images has their shape, (n, colours, height, width).
     """
+    if isinstance(trainer.task, StepClassification):
+        frames, _ = next(iter(test.epoch(0)))
+        shown = frames[:, :SHOWN_STEPS].transpose(0, 1)
+        return {"test_events": shown.half().cpu().numpy()}
     if not isinstance(trainer.task, Reconstruction):
         return {}
     frames, labels = next(iter(test.epoch(0)))

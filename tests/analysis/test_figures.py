@@ -188,8 +188,62 @@ def test_confusion(study: list[Run], make: Make) -> None:
     for axes in figure.axes:  # of class 0 all are right, of class 1 half, in each of two runs
         assert axes.images[0].get_array().tolist() == [[1, 0], [0.5, 0.5]]
         assert [text.get_text() for text in axes.texts] == ["100", "50", "50"]
-    with pytest.raises(ValueError, match="no sparse group within a point"):
-        FIGURES["confusion"].draw([one])
+    (axes,) = FIGURES["confusion"].draw([one]).axes  # a single run is shown as it is
+    assert axes.images[0].get_array().tolist() == [[1, 0, 0], [0, 0, 0], [0, 0.5, 0.5]]
+    with pytest.raises(ValueError, match="no run with predictions of classes"):
+        FIGURES["confusion"].draw([read_run(make())])
+
+
+def test_many_words_stand_one_below_the_other_with_their_names(make: Make) -> None:
+    words = [f"word {k}" for k in range(20)]
+    labels = [k for k in range(20) for _ in range(25)]
+    wrong = [(k + (i == 0) + 2 * (i in (1, 2))) % 20 for k in range(20) for i in range(25)]
+    found = {"test_labels": labels, "test_deployed": wrong, "class_names": words}
+    runs = [read_run(make({"optim.lam": lam}, predictions=found)) for lam in (None, 0.1)]
+    figure = FIGURES["confusion"].draw(runs)
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 1)
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.get_yticklabels()] == words
+        assert [text.get_text() for text in axes.get_xticklabels()] == words
+        written = [text.get_text() for text in axes.texts]
+        assert sorted(set(written)) == ["8", "88"]  # not the 4 % of the class beside it
+
+
+def test_steps_count_in_the_matrix_where_they_are_labelled(make: Make) -> None:
+    found = {"test_labels": [[0, -1, 1], [1, 1, -1]], "test_deployed": [[0, 1, 0], [1, 1, 0]]}
+    run = read_run(make(predictions=found))
+    assert confusion_matrix(Group({}, (run,))).tolist() == [[1, 0], [1, 2]]
+
+
+def test_the_class_at_every_step(make: Make) -> None:
+    events = np.zeros((2, 5, 3), np.float16)
+    events[1, 2, 0] = events[1, 4, 2] = 1
+    labels = [[0, 0, 1, 1, -1], [0, 1, 1, -1, -1], [1, 1, 1, 1, 1]]
+    runs = []
+    for lam, predicted in (
+        (None, [[0, 0, 1, 1, 1], [0, 1, 0, 0, 1], [0, 1, 1, 0, 1]]),
+        (0.1, [[0, 0, 1, 1, 1], [0, 0, 1, 0, 0], [0, 1, 1, 0, 1]]),
+    ):
+        found = {
+            "test_ids": [7, 8, 9], "test_labels": labels, "test_deployed": predicted,
+            "test_events": events, "class_names": ["P", "QR"],
+        }  # fmt: skip
+        runs.append(read_run(make({"optim.lam": lam}, predictions=found)))
+    drawn, strips = FIGURES["steps"].draw(runs).axes
+    # of the two kept recordings the second has 2 of 3 right, nearest to 9 of 12
+    assert drawn.get_title(loc="left") == "spoken_digits · test recording 8"
+    segments = drawn.collections[0].get_segments()
+    assert [(s[0, 0], s[:, 1].mean()) for s in segments] == [(2, 0), (4, 2)]
+    rows = strips.images[0].get_array()
+    assert rows.filled(-1).tolist() == [[0, 1, 1, -1, -1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 0]]
+    names = [text.get_text() for text in strips.get_yticklabels()]
+    assert names == ["class", "Adam, dense", "AdaBreg, 50%"]
+    assert [t.get_text() for t in strips.texts] == ["", "66.7%", "66.7%"]
+    legend = strips.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["P", "QR"]
+    with pytest.raises(ValueError, match="kept events"):
+        FIGURES["steps"].draw([read_run(make())])
 
 
 def test_connectivity_shows_the_matrices(study: list[Run]) -> None:

@@ -77,6 +77,22 @@ def test_figures_by_hand(two: Any) -> None:
     assert paired_difference(one, other, evaluation="published").difference == 0
 
 
+def test_where_steps_have_classes_the_labelled_ones_are_the_predictions(two: Any) -> None:
+    labels = [[0, 1, -1], [1, -1, -1], [0, 0, 1]]
+    parts = {"test_ids": [5, 6, 7], "test_labels": labels}
+    one, other = two(
+        {(0, 0): {**parts, "test_deployed": [[0, 1, 1], [1, 1, 1], [0, 1, 1]]}},
+        {(0, 0): {**parts, "test_deployed": [[0, 0, 1], [0, 1, 1], [0, 0, 1]]}},
+    )
+    found = paired_difference(one, other, splits=["test"])
+    assert (found.samples, found.predictions) == (3, 6)
+    assert (found.sparse, found.dense) == (5 / 6, 4 / 6)
+    # recordings are drawn anew whole: the interval is that of their sums 1, 1, -1 of 2, 1, 3 steps
+    assert (found.low, found.high) == interval(
+        np.array([[1.0, 1.0, -1.0]]), np.array([[2.0, 1.0, 3.0]])
+    )
+
+
 def test_a_resample_is_a_weighted_mean_over_predictions() -> None:
     rng = np.random.default_rng(1)
     asked = rng.integers(0, 2, (3, 7))

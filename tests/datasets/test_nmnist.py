@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_files import write_nmnist
-from snnbreg.datasets import NMNIST
+from snnbreg.datasets import NMNIST, FrameLoader
 
 
 @pytest.fixture
@@ -89,6 +89,48 @@ def test_damaged_nmnist_files_are_named(nmnist: Path) -> None:
 def test_nmnist_has_no_published_binning(nmnist: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset\.binning must be fixed for nmnist"):
         NMNIST(root=str(nmnist), binning="delrec").load()
+
+
+def test_training_recordings_are_shifted_as_a_whole(nmnist: Path) -> None:
+    splits = NMNIST(root=str(nmnist), augment="shift", max_shift=2, valid_fraction=0.1).load()
+    loader = splits.loader("train", 18, shuffle=True, seed=3)
+    epochs = [next(iter(loader.epoch(number)))[0] for number in (0, 0, 1)]
+    assert torch.equal(epochs[0], epochs[1])
+    plain = FrameLoader(splits.train, 18, True, 3)
+    shifts = set()
+    for number, moved in ((0, epochs[0]), (1, epochs[2])):
+        source, _ = next(iter(plain.epoch(number)))
+        for before, after in zip(source.transpose(0, 1), moved.transpose(0, 1), strict=True):
+            shifts.add(shift_of(before.view(30, 2, 34, 34), after.view(30, 2, 34, 34), 2))
+    assert len(shifts) > 8
+    assert {abs(y) for y, _ in shifts} == {abs(x) for _, x in shifts} == {0, 1, 2}
+    valid = splits.loader("valid", 2, shuffle=True)
+    assert type(valid) is FrameLoader
+
+
+def shift_of(before: torch.Tensor, after: torch.Tensor, most: int) -> tuple[int, int]:
+    """The one shift (rows, columns) that makes the second recording of the first."""
+    cells = [(*place, int(before[tuple(place)])) for place in before.nonzero().tolist()]
+    wanted = {(*place, int(after[tuple(place)])) for place in after.nonzero().tolist()}
+    found = []
+    for y in range(-most, most + 1):
+        for x in range(-most, most + 1):
+            moved = [(t, p, row + y, column + x, n) for t, p, row, column, n in cells]
+            if {m for m in moved if 0 <= m[2] < 34 and 0 <= m[3] < 34} == wanted:
+                found.append((y, x))
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"augment": "flip"}, "none or shift, got 'flip'"), ({"max_shift": 0}, "1 pixel or more")],
+)
+def test_an_impossible_shift_is_refused(
+    nmnist: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        NMNIST(root=str(nmnist), **{"augment": "shift", **options}).load()  # type: ignore[arg-type]
 
 
 def test_an_empty_nmnist_folder_is_named(tmp_path: Path) -> None:

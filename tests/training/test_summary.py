@@ -144,6 +144,19 @@ def test_speakers_and_words_are_kept_where_the_data_set_knows_them(
     assert "valid_speakers" not in found
 
 
+def test_a_class_per_step_keeps_the_events_of_some_samples(
+    fitted: Callable[..., Trainer],
+) -> None:
+    loader = batches([3, 3])
+    loader.batches = [(x, torch.stack([y, y], 1)) for x, y in loader.batches]
+    trainer = fitted(nn.Linear(3, 2).double(), "step_cross_entropy", loader)
+    summarise(trainer, "completed", loader)
+    found = trainer.run.read_predictions()
+    assert found["test_labels"].shape == (6, 2)
+    expected = loader.batches[0][0].transpose(0, 1).half().numpy()
+    assert np.array_equal(found["test_events"], expected)
+
+
 def test_without_a_test_only_the_validation_is_predicted(fitted: Callable[..., Trainer]) -> None:
     trainer = fitted(
         nn.Linear(3, 2).double(), "sum_cross_entropy", batches([2]), select="last", epochs=3
