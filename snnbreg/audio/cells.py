@@ -36,7 +36,7 @@ REPLENISH, OPEN, LOSS, RECOVER, REPROCESS = 5.05, 2000.0, 2500.0, 6580.0, 66.3
 RESTING_DRIVE, HALF_OPEN, FIRING = 5.0, 300.0, 50_000.0
 # Bushy cell: time constants in s, the current of a fibre's spike for a threshold of 1.
 TAU_MEMBRANE, TAU_SYNAPSE, WEIGHT = 1e-3, 5e-4, 13e3 / FIBRES
-_TILE = 240  # steps between two stages of a bushy cell, so that what they hand on stays near
+_TILE = 96  # steps between two stages of a bushy cell, so that what they hand on stays near
 _FAST = {"nnan", "ninf", "nsz", "contract", "arcp"}
 
 
@@ -92,14 +92,15 @@ def bushy_cells(firing: Array, seeds: Array, times: Array, counts: Array) -> Non
     """Let fibres and bushy cells fire.
 
     Args:
-        firing: float32 (T, L): probability that a fibre fires in a step.
+        firing: float32 (T, L): probability that a fibre fires in a step, at most a half (hair
+            cells give less).
         seeds: uint64 (L,), of the fibres of each channel.
         times: int32 (L, T // REST + 2), filled: the steps at which a channel's cell spikes.
         counts: int64 (L,), filled: how many.
     """
     steps, lanes = firing.shape
     fired = np.zeros((REST + _TILE, lanes), np.float32)  # by step, from REST before the tile
-    hazard, spiked = np.empty((_TILE, lanes), np.float32), np.empty((_TILE, lanes), np.float32)
+    hazard, spiked = np.empty((_TILE, lanes), np.float32), np.empty((_TILE + 1, lanes), np.float32)
     states, left = seeds.copy(), np.empty(lanes)
     ready = np.full(lanes, np.float64(FIBRES))
     current, v, wait = np.zeros((3, lanes), np.float32)
@@ -112,28 +113,30 @@ def bushy_cells(firing: Array, seeds: Array, times: Array, counts: Array) -> Non
         _release(hazard, length, fired, ready, left, states)
         _integrate(fired, length, current, v, wait, spiked)
         for lane in range(lanes):
-            for t in range(length):
-                if spiked[t, lane] > 0:
-                    times[lane, counts[lane]] = start + t - 1
-                    counts[lane] += 1
+            if spiked[length, lane] > 0:
+                for t in range(length):
+                    if spiked[t, lane] > 0:
+                        times[lane, counts[lane]] = start + t - 1
+                        counts[lane] += 1
         fired[:REST] = fired[length : length + REST].copy()
 
 
 @_compiled
 def _hazards(firing: Array, hazard: Array) -> None:
-    """-log(1 - p), by its series; p stays below 0.1 for speech at the usual level."""
-    half, third, fourth = np.float32(1 / 2), np.float32(1 / 3), np.float32(1 / 4)
-    one, fifth, small = np.float32(1), np.float32(1 / 5), np.float32(0.1)
-    largest = np.float32(0)
+    """-log(1 - p) = 2 artanh(p / (2 - p)) by its series: to 1e-5 for p up to a half."""
+    two, third, fifth, seventh = (
+        np.float32(2),
+        np.float32(1 / 3),
+        np.float32(0.2),
+        np.float32(1 / 7),
+    )
     for t in range(firing.shape[0]):
         for lane in range(firing.shape[1]):
-            p = firing[t, lane]
-            largest = max(largest, p)
-            hazard[t, lane] = p * (one + p * (half + p * (third + p * (fourth + p * fifth))))
-    if largest > small:
-        for t in range(firing.shape[0]):
-            for lane in range(firing.shape[1]):
-                hazard[t, lane] = -math.log1p(-min(firing[t, lane], np.float32(0.999999)))
+            s = firing[t, lane] / (two - firing[t, lane])
+            square = s * s
+            hazard[t, lane] = two * s + two * s * square * (
+                third + square * (fifth + square * seventh)
+            )
 
 
 @_compiled
@@ -187,20 +190,23 @@ def _integrate(
         fired: (REST + T, L), read from REST.
         length: steps.
         current: (L,) synaptic current.
-        v: (L,) membrane potential, at most the threshold.
+        v: (L,) membrane potential, at most the threshold; 0 in a cell that rests.
         wait: (L,) steps for which the cell still rests.
-        spiked: (T, L), filled: 1 in the step after that of a spike.
+        spiked: (T + 1, L), filled: 1 in the step after that of a spike; the last row counts them.
     """
     synapse = np.float32(math.exp(-1.0 / RATE / TAU_SYNAPSE))
     membrane = np.float32(math.exp(-1.0 / RATE / TAU_MEMBRANE))
     weight, zero, one = np.float32(WEIGHT / RATE), np.float32(0), np.float32(1)
+    rest = np.float32(REST)
+    spiked[length] = zero
     for t in range(length):
         for lane in range(len(v)):
-            resting = wait[lane]
-            spike = one if (resting <= zero and v[lane] >= one) else zero
-            resting = np.float32(REST) if spike > zero else resting
-            current[lane] = current[lane] * synapse + fired[REST + t, lane]
-            moved = min(v[lane] * membrane + current[lane] * weight, one)
+            spike = one if v[lane] >= one else zero
+            resting = max(wait[lane], rest * spike)
+            synaptic = current[lane] * synapse + fired[REST + t, lane]
+            moved = min(v[lane] * membrane + synaptic * weight, one)
             v[lane] = moved if resting <= zero else zero
             wait[lane] = max(resting - one, zero)
+            current[lane] = synaptic
             spiked[t, lane] = spike
+            spiked[length, lane] += spike

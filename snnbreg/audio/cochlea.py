@@ -21,7 +21,7 @@ from snnbreg.audio.cells import REST, bushy_cells, hair_cells
 from snnbreg.audio.membrane import CHANNELS, RATE, spectrum_size, velocity
 
 LEVEL = 0.3  # root mean square of a sound before the window
-_BLOCK = 28  # channels at a time: their arrays fit into a core's own cache
+_BLOCK = 32  # channels at a time: whole vectors, in arrays that fit into a core's own cache
 VERSION = 1
 """Raised whenever the same sound and seed would give other spikes."""
 

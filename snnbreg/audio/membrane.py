@@ -164,16 +164,17 @@ def velocity(spectrum: Array, channels: slice, of: int = CHANNELS) -> Array:
         float32 (channels in the range, size): velocity at half the sound's rate.
     """
     size = len(spectrum)
-    spectrum = spectrum.astype(np.complex64)
+    spectrum = 0.5 * spectrum.astype(np.complex64)
     chosen = responses(size, of)[channels]
     # The real part of the inverse transform of a spectrum Y is the transform of Y's Hermitian part:
     # half the sum of Y[k] and the conjugate of Y[size - k].
     hermitian = np.zeros((len(chosen), size // 2 + 1), np.complex64)
+    kept = hermitian.shape[1]
     for row, factor in zip(hermitian, chosen, strict=True):
-        moved = spectrum[: len(factor)] * factor
-        row[: len(moved)] = 0.5 * moved[: len(row)]
+        many = min(len(factor), kept)
+        np.multiply(spectrum[:many], factor[:many], out=row[:many])
         row[0] *= 2.0
-        lowest = size + 1 - len(moved)  # frequencies above half the output's rate fold back
-        if lowest < len(row):
-            row[lowest:] += 0.5 * moved[size - len(row) + 1 : size - lowest + 1][::-1].conj()
+        if len(factor) > size - kept + 1:  # frequencies above half the output's rate fold back
+            high = slice(size - kept + 1, len(factor))
+            row[size + 1 - len(factor) :] += (spectrum[high] * factor[high])[::-1].conj()
     return fft.irfft(hermitian, size, axis=1, overwrite_x=True)
