@@ -22,7 +22,7 @@ from snnbreg.deploy.network import DeployedNetwork
 from snnbreg.deploy.proof import Task
 from snnbreg.models import DelayedRecurrentLIF, SpikingNetwork
 
-LR = 1e-3
+LR = 2e-4
 
 
 class Rows(NamedTuple):
