@@ -65,10 +65,10 @@ def test_the_official_splits_speakers_and_utterances(repository: Path) -> None:
     assert [r.split for r in found[:6:2]] == ["train", "valid", "test"]
     assert [r.utterance for r in found[:2]] == [1, 2]
     (repository / "val.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="val.csv.*must be the unpacked repository"):
+    with pytest.raises(FileNotFoundError, match=r"val.csv.*must be the unpacked repository"):
         recordings_of(repository)
     (repository / "val.csv").write_text("file,class\ndataset/up/1.wav,up\n")
-    with pytest.raises(ValueError, match="names dataset/up/1.wav"):
+    with pytest.raises(ValueError, match=r"names dataset/up/1.wav"):
         recordings_of(repository)
 
 
@@ -92,6 +92,6 @@ def test_another_content_is_refused_and_leaves_nothing(
     archive.write_bytes(archive.read_bytes()[:-50])
     with pytest.raises(OSError, match="no complete ZIP file"):
         fetch(root, archive.as_uri(), hashes(repository))
-    with pytest.raises(OSError, match="could not be fetched.*unpack that archive elsewhere"):
+    with pytest.raises(OSError, match=r"could not be fetched.*unpack that archive elsewhere"):
         fetch(root, (tmp_path / "missing.zip").as_uri())
     assert list(root.iterdir()) == []

@@ -94,7 +94,7 @@ def test_nothing_is_written_where_a_recording_cannot_be_used(
     (root / "low" / "e_0.wav").write_text("no sound at all")
     (root / "high" / "e_0.wav").write_bytes(b"")
     with pytest.raises(
-        ValueError, match="2 of 10 recordings.*e_0.wav is empty.*; .*cannot be read"
+        ValueError, match=r"2 of 10 recordings.*e_0.wav is empty.*; .*cannot be read"
     ):
         write_event_files(prepared(root), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -102,7 +102,7 @@ def test_nothing_is_written_where_a_recording_cannot_be_used(
 
 def test_files_that_are_there_stay(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "test.h5").write_text("somebody's")
-    with pytest.raises(FileExistsError, match="test.h5 is there already"):
+    with pytest.raises(FileExistsError, match=r"test.h5 is there already"):
         write_event_files(prepared(folder()), tmp_path)
     assert (tmp_path / "test.h5").read_text() == "somebody's"
     assert not (tmp_path / PARTS).exists()

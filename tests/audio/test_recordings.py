@@ -89,7 +89,7 @@ def test_a_table_that_does_not_fit_is_refused(
 def test_what_is_no_folder_of_words_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         list_recordings(tmp_path / "x")
-    with pytest.raises(ValueError, match="of 0 words.*yes/anna_1.wav"):
+    with pytest.raises(ValueError, match=r"of 0 words.*yes/anna_1.wav"):
         list_recordings(files(tmp_path, "1.wav"))
     with pytest.raises(FileNotFoundError, match="no table of speakers"):
         list_recordings(files(tmp_path, "a/1.wav", "b/1.wav"), "speakers.csv")
