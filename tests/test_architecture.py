@@ -21,7 +21,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "optim": (set(), {"torch"}),
     "schedulers": (set(), {"torch"}),
     "admm": ({"optim"}, {"torch"}),  # regularisers
-    "datasets": (set(), {"torch", "numpy", "h5py", "tonic", "snntorch"}),
+    "datasets": (set(), {"torch", "numpy", "h5py", "scipy", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
     "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
     "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
@@ -69,7 +69,17 @@ def test_a_package_imports_only_what_the_table_allows(package: str) -> None:
 
 @pytest.mark.parametrize("package", ["optim", "models", "schedulers"])
 def test_importing_a_package_needs_torch_alone(package: str) -> None:
-    heavy = ["hydra", "omegaconf", "tonic", "wandb", "matplotlib", "snntorch", "numba", "h5py"]
+    heavy = [
+        "hydra",
+        "omegaconf",
+        "tonic",
+        "wandb",
+        "matplotlib",
+        "snntorch",
+        "numba",
+        "h5py",
+        "scipy",
+    ]
     code = f"import sys, snnbreg.{package}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr

@@ -3,7 +3,7 @@
     recording -> events.py -> binning.py -> cache.py -> FrameSet -> Splits -> FrameLoader -> batch
 
 A class's fields are the keys of its config; ``load()`` returns :class:`Splits`. Importing this
-package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
+package needs torch and NumPy; h5py, scipy, tonic and snntorch are imported where they are used.
 """
 
 from snnbreg.datasets.cifar10 import CIFAR10

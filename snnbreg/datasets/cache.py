@@ -1,7 +1,8 @@
 """The cache of binned recordings: bin once, memory-map ever after.
 
 An entry is a folder ``<cache>/frames/<name>-<hash>`` with ``frames.npy`` (uint8), ``labels.npy``,
-``lengths.npy`` where recordings differ in length, and ``meta.json``. The hash covers the source
+``lengths.npy`` where recordings differ in length, ``speakers.npy`` where they are known, and
+``meta.json``. The hash covers the source
 file's resolved path, size and time of change, every setting of the transform and the version of
 the binning code. An entry is written to a folder of its own and renamed when complete, so a reader
 sees all of it or nothing, and of several processes that write the same entry the first one wins.
@@ -18,17 +19,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from snnbreg.datasets.binning import Array, Frames, Totals
 from snnbreg.datasets.loader import FrameSet
 
-VERSION = 1  # raised whenever the same settings would give other frames
+VERSION = 2  # raised whenever the same settings would give another entry
 STALE_SECONDS = 86_400.0
 
 
@@ -39,11 +41,15 @@ class Stream(NamedTuple):
         shape: (S, T, C) of the frames.
         labels: int64 (S,), or with more axes after the first.
         parts: the frames, some recordings at a time.
+        speakers: int64 (S,), who is heard; None where nobody knows.
+        class_names: of class 0, 1, ...; empty where they are numbers.
     """
 
     shape: tuple[int, int, int]
     labels: Array
     parts: Iterator[Frames]
+    speakers: Array | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -115,9 +121,17 @@ def _read(entry: Path) -> FrameSet | None:
         labels = np.load(entry / "labels.npy")
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
         totals = Totals(*(meta[name] for name in Totals._fields))
-        return FrameSet.of_arrays(frames, labels, lengths, totals)
+        speakers = np.load(entry / "speakers.npy") if meta["speakers"] else None
+        found = FrameSet.of_arrays(frames, labels, lengths, totals)
+        return _known(found, speakers, meta["class_names"])
     except (OSError, ValueError, KeyError, EOFError):
         return None
+
+
+def _known(recordings: FrameSet, speakers: Array | None, names: Iterable[str]) -> FrameSet:
+    """Add who is heard and what the classes are called."""
+    heard = None if speakers is None else torch.from_numpy(speakers)
+    return replace(recordings, speakers=heard, class_names=tuple(names))
 
 
 def _write(entry: Path, stream: Stream, key: str) -> None:
@@ -129,11 +143,16 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
         raise _CacheError(error) from error
     try:
         lengths, totals = _write_frames(part / "frames.npy", stream)
-        meta = {"lengths": lengths is not None, **totals._asdict(), "key": json.loads(key)}
+        meta = {
+            "lengths": lengths is not None, "speakers": stream.speakers is not None,
+            "class_names": stream.class_names, **totals._asdict(), "key": json.loads(key),
+        }  # fmt: skip
         try:
             np.save(part / "labels.npy", stream.labels)
             if lengths is not None:
                 np.save(part / "lengths.npy", lengths)
+            if stream.speakers is not None:
+                np.save(part / "speakers.npy", stream.speakers)
             (part / "meta.json").write_text(json.dumps(meta, indent=1))
             _publish(part, entry)
         except OSError as error:
@@ -220,4 +239,5 @@ def _in_memory(stream: Stream) -> FrameSet:
         done += len(part.frames)
         lengths.append(part.lengths)
         totals = totals.plus(part.totals)
-    return FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals)
+    found = FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals)
+    return _known(found, stream.speakers, stream.class_names)

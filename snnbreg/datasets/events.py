@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
 from snnbreg.datasets.cache import Stream, cached, file_identity
@@ -190,10 +189,7 @@ def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache
         def open_stream() -> Stream:
             return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
 
-        found = cached(f"{name}-{path.stem}", key, open_stream, cache)
-    with open_events(path, binning.units, classes) as file:  # what the cache does not hold
-        speakers = None if file.speakers is None else torch.from_numpy(file.speakers)
-        return replace(found, speakers=speakers, class_names=file.class_names)
+        return cached(f"{name}-{path.stem}", key, open_stream, cache)
 
 
 def _stream(file: EventFile, binning: Binning) -> Stream:
@@ -204,7 +200,8 @@ def _stream(file: EventFile, binning: Binning) -> Stream:
         for start in range(0, samples, at_once):
             yield binning(file.read(start, min(start + at_once, samples)), steps)
 
-    return Stream((samples, steps, binning.channels), file.labels, parts())
+    shape = (samples, steps, binning.channels)
+    return Stream(shape, file.labels, parts(), file.speakers, file.class_names)
 
 
 def _steps(file: EventFile, binning: Binning) -> int:
