@@ -24,10 +24,27 @@ class Command(NamedTuple):
 
 def _evaluate(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", help="run folder")
+    add("folder", help="run folder, or one that snnbreg export made")
     add("overrides", nargs="*", metavar="KEY=VALUE",
         help="split=train|valid|test, checkpoint=best|last|FILE, evaluation=published|deployed, "
         "dataset.root, dataset.cache, dataset.eval_batch_size, device, model.engine")  # fmt: skip
+
+
+def _export(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder")
+    add("overrides", nargs="*", metavar="KEY=VALUE",
+        help="dataset.root, dataset.cache, dataset.eval_batch_size, model.engine")  # fmt: skip
+    add("--out", required=True, metavar="DIR", help="where the files go")
+    add("--bits", type=int, choices=(32, 8, 6, 4), default=32,
+        help="of a weight: 32 are floats, fewer whole numbers (%(default)s)")  # fmt: skip
+    add("--finetune", type=int, default=0, metavar="EPOCHS",
+        help="of training with rounded weights on the found support (%(default)s)")  # fmt: skip
+    add("--samples", type=int, default=100, metavar="N",
+        help="test samples that make check runs (%(default)s)")  # fmt: skip
+    add("--layout", choices=("auto", "lists", "rows"), default="auto",
+        help="of weights in C: lists of non-zero ones or full rows; auto: the smaller")  # fmt: skip
+    add("--checkpoint", default="best", help="best, last or a file (%(default)s)")
 
 
 def _report(parser: ArgumentParser) -> None:
@@ -85,6 +102,13 @@ def _tune(parser: ArgumentParser) -> None:
     add("--folder", default="outputs/tune", metavar="DIR", help="of the study (%(default)s)")
 
 
+def _width(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="of the sparse network, as for train")
+    add("--densities", type=_numbers, default="0.5,0.2,0.1,0.05,0.02", metavar="D,D",
+        help="of the sparse network, separated by commas (%(default)s)")  # fmt: skip
+
+
 def _compare(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("first", help="run folder")
@@ -95,10 +119,27 @@ def _compare(parser: ArgumentParser) -> None:
 
 def _prepare(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("dataset", help="shd, ssc, nmnist, ...; pack-spoken-digits bins FOLDER into one file")
+    add("dataset",
+        help="audio (recordings of your own), arabic_commands, shd, ssc, nmnist, ...;\n"
+        "pack-spoken-digits bins FOLDER into one file")  # fmt: skip
     add("folder", nargs="?", help="where it is made from files of your own: the folder with them")
     add("--root", metavar="DIR", help="folder for the files (default: the user's cache)")
+    add("--speakers", metavar="WHERE",
+        help="of audio: a CSV file with columns file, speaker (and split); a pattern such as\n"
+        "'([a-z]+)_', whose group is the speaker, for the start of file names; or none, to\n"
+        "divide by recordings (default: what stands before _, if that looks like speakers)",
+        )  # fmt: skip
+    add("--seed", type=int, default=0, help="of audio's splits and nerve fibres (%(default)s)")
+    add("--jobs", type=int, help="recordings at a time (default: one per core)")
     add("--output", metavar="FILE", help="of pack-spoken-digits (default: inside the package)")
+
+
+def _predict(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", help="run folder of a network that was trained on spoken words")
+    add("files", nargs="+", metavar="FILE", help="WAV or FLAC, one word each")
+    add("--evaluation", choices=("published", "deployed"), default="deployed",
+        help="deployed (default): whole delays, as a chip runs it")  # fmt: skip
 
 
 def _dashboard(parser: ArgumentParser) -> None:
@@ -121,14 +162,17 @@ Kill it at any time: the same command runs only what is missing."""
 TRAIN = "train"  # its options are those of Hydra
 COMMANDS = {
     "evaluate": Command("print the figures of a run's checkpoint, one JSON object", _evaluate),
+    "export": Command("sparse weights and C for a chip, proved equal on the test split", _export),
     "report": Command("a page, figures and tables of all runs below a folder", _report),
     "reproduce": Command(STUDY, _reproduce),
     "rivals": Command(
         "Bregman learning and its rivals at equal density: trials, then runs", _rivals
     ),
-    "tune": Command("learning rate and lambda by Optuna: accurate and sparse", _tune),
+    "tune": Command("learning rate and lambda by Optuna: good and sparse", _tune),
+    "width": Command("dense networks with as many weights as a sparse one has non-zeros", _width),
     "compare": Command("are two runs the same, and where do they first differ", _compare),
-    "prepare": Command("download a data set, checked by md5", _prepare),
+    "prepare": Command("download a data set, checked; or turn recordings into events", _prepare),
+    "predict": Command("say which words are heard in recordings, one JSON object each", _predict),
     "dashboard": Command("build the panels of a project in Weights & Biases", _dashboard),
 }
 

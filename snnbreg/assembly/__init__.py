@@ -2,16 +2,18 @@
 
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder
-from snnbreg.assembly.load import TrainedRun, load_run, trained_network
+from snnbreg.assembly.load import TrainedRun, load_run, trained_network, with_options
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
+    build_dataset,
     build_device,
     build_loader,
     build_network,
     build_splits,
     build_task,
     build_trainer,
+    count_parameters,
     logging_to,
     using_threads,
 )
@@ -21,6 +23,7 @@ from snnbreg.assembly.sweeps import code_version, run_name
 
 __all__ = [
     "TrainedRun",
+    "build_dataset",
     "build_device",
     "build_loader",
     "build_network",
@@ -31,6 +34,7 @@ __all__ = [
     "check",
     "code_version",
     "config_folder",
+    "count_parameters",
     "explain",
     "load_run",
     "logging_to",
@@ -41,4 +45,5 @@ __all__ = [
     "trained_network",
     "unknown_option",
     "using_threads",
+    "with_options",
 ]

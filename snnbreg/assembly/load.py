@@ -54,6 +54,22 @@ def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
     return TrainedRun.read(folder)
 
 
+def with_options(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's config with some settings changed, checked.
+
+    Args:
+        config: as the checkpoint holds it.
+        given: nested as the config; a group keeps its other settings.
+
+    Raises:
+        ValueError: a setting is wrong.
+    """
+    changed = dict(config)
+    for group, values in given.items():
+        changed[group] = {**changed[group], **values} if isinstance(values, dict) else values
+    return check(changed, saved=True)
+
+
 def trained_network(
     config: Mapping[str, Any],
     checkpoint: Mapping[str, Any],

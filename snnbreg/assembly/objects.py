@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,13 +49,19 @@ def build_device(config: Config) -> torch.device:
     return device
 
 
+def build_dataset(config: Config) -> Any:
+    """The data set, nothing of it loaded yet."""
+    with naming("dataset"):
+        return target_named(config, "dataset")(**arguments(config, "dataset"))
+
+
 def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     """Load (at first: bin) the recordings; says what there is to know about them.
 
     On a GPU the frames move there once, if they take less than half of its free memory.
     """
     with naming("dataset"):
-        splits = target_named(config, "dataset")(**arguments(config, "dataset")).load()
+        splits: Splits = build_dataset(config).load()
     for note in splits.notes:
         log.info("%s", note)
     log.info(
@@ -104,6 +111,17 @@ def build_network(
         with naming("optim"):
             _start_sparse(network, config["optim"])
     return network.to(device)
+
+
+def count_parameters(
+    config: Config, channels: int, classes: int, image: tuple[int, int, int] | None = None
+) -> tuple[int, int]:
+    """The numbers of weights and of all learned parameters; see :func:`build_network`."""
+    meta = torch.device("meta")  # shapes alone, no memory
+    with meta:
+        network = build_network(config, channels, classes, meta, image)
+    learned = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return sum(entry.weight.numel() for entry in weights_of(network)), learned
 
 
 def _start_sparse(network: nn.Module, settings: Config) -> None:

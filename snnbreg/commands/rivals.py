@@ -23,6 +23,7 @@ from snnbreg.analysis.tables import Cell, Column, Table
 from snnbreg.assembly.configs import composed, config_folder
 from snnbreg.assembly.parallel import TRAIN, Run, Study
 from snnbreg.commands.reproduce import extra_settings, planned_run
+from snnbreg.commands.width import equally_many
 from snnbreg.runs import read_run
 
 LAST = 5
@@ -144,22 +145,9 @@ def trials_table(dataset: str, scores: Mapping[str, Mapping[float, float]]) -> T
 def _small(common: tuple[str, ...], density: float) -> str:
     """Neurons of the hidden layers, as a list for the command line: the nearest in weights."""
     config = assembly.check(composed(common))
-    channels, classes, _ = assembly.build_splits(config).sizes
-    device = assembly.build_device({"device": "cpu"})
-    layers, widest = len(config["model"]["hidden"]), max(config["model"]["hidden"])
-
-    def weights(hidden: Sequence[int]) -> int:
-        network = assembly.build_network(
-            {**config, "model": {**config["model"], "hidden": list(hidden)}},
-            channels,
-            classes,
-            device,
-        )
-        return sum(matrix.numel() for matrix in network.parameters() if matrix.dim() > 1)
-
-    wanted = density * weights(config["model"]["hidden"])
-    neurons = min(range(1, widest + 1), key=lambda n: abs(weights([n] * layers) - wanted))
-    return f"[{','.join([str(neurons)] * layers)}]"
+    sizes = {"hidden": config["model"]["hidden"]}
+    found = equally_many(config, assembly.build_splits(config), sizes, density)
+    return str(found["hidden"]).replace(" ", "")
 
 
 def _trials(options: Namespace, plan: Mapping[str, Any], methods: Sequence[Rival]) -> list[Trial]:

@@ -31,6 +31,8 @@ def train(
     trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))
+    if splits.train.class_names and trainer.processes.writes:
+        run.write_classes(splits.train.class_names)
     with assembly.using_threads(config), assembly.logging_to(config, run, trainer):
         status = trainer.fit()
         return summarise(trainer, status, assembly.build_loader(config, splits, "test", device))
@@ -39,7 +41,10 @@ def train(
 @hydra.main(version_base="1.3", config_path=str(assembly.config_folder()), config_name="config")
 @assembly.reported
 def main(cfg: DictConfig) -> float:
-    """One run; returns the validation accuracy that ``trainer.select`` chose by: a sweep's aim."""
+    """One run; returns the validation score that ``trainer.select`` chose by: a sweep's aim.
+
+    NaN where there is none: a run that diverged is neither accurate nor free of errors.
+    """
     job = HydraConfig.get()
     run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
     with run.locked(wait=sweep):  # two jobs of a sweep may be the same run
@@ -52,7 +57,7 @@ def main(cfg: DictConfig) -> float:
         raise KeyboardInterrupt
     if summary["status"] == "diverged" and not sweep:
         sys.exit(3)
-    return chosen_score(summary) or 0.0
+    return chosen_score(summary)
 
 
 def run(arguments: list[str]) -> None:

@@ -1,17 +1,21 @@
-"""Tune learning rate and lambda with Optuna: the best validation accuracy at the least density.
+"""Tune learning rate and lambda with Optuna: the best validation score at the least density.
 
-Two objectives: validation accuracy (of ``trainer.select``) up, density at that checkpoint down. The
-study lies in FOLDER/study.db, so that the same command adds trials, and several at once share them;
-every trial is a run folder like any other.
+Two objectives: the validation score of the task (of ``trainer.select``), accuracy up or an error
+down, and density at that checkpoint down. The study lies in FOLDER/study.db, so that the same
+command adds trials, and several at once share them; every trial is a run folder like any other.
 """
 
 from __future__ import annotations
 
+import math
 import subprocess
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from snnbreg import assembly
+from snnbreg.analysis.measures import measure_name
+from snnbreg.assembly.configs import composed
 from snnbreg.assembly.parallel import TRAIN
 from snnbreg.runs import RunFolder
 from snnbreg.training import chosen_score
@@ -26,7 +30,7 @@ def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, fl
         overrides: ``key=value`` for every run.
 
     Returns:
-        Validation accuracy and density at the best checkpoint.
+        Validation score and density at the best checkpoint.
 
     Raises:
         ValueError: the run did not end.
@@ -38,11 +42,11 @@ def objective(trial: Any, folder: Path, overrides: list[str]) -> tuple[float, fl
     place = [f"hydra.run.dir='{run.path}'", "trainer.resume=true"]
     done = subprocess.run([*command, *overrides, *place], capture_output=True, text=True)
     summary = run.read_summary()
-    accuracy = chosen_score(summary) if summary is not None else None
-    if summary is None or accuracy is None:
+    score = chosen_score(summary) if summary is not None else math.nan
+    if summary is None or math.isnan(score):
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"{run.path} did not end: {said[-1] if said else done.returncode}")
-    return accuracy, summary["density"]
+    return score, summary["density"]
 
 
 def run(options: Namespace) -> None:
@@ -51,19 +55,28 @@ def run(options: Namespace) -> None:
         import optuna
     except ImportError as error:
         raise ValueError("snnbreg tune needs Optuna: pip install 'snnbreg[tune]'") from error
+    asked = [o for o in options.overrides if not o.startswith("hydra")]
+    task = assembly.build_task(assembly.check(composed(asked)))
+    first: Literal["maximize", "minimize"] = "maximize" if task.higher_is_better else "minimize"
+    directions: list[Literal["maximize", "minimize"]] = [first, "minimize"]
     folder = Path(options.folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         study_name="snnbreg",
         storage=f"sqlite:///{folder / 'study.db'}",
-        directions=["maximize", "minimize"],
+        directions=directions,
         load_if_exists=True,
     )
+    if [direction.name.lower() for direction in study.directions] != directions:
+        raise ValueError(f"{folder} holds trials of another measure than {task.measure}")
     study.optimize(
         lambda trial: objective(trial, folder, options.overrides), options.trials, catch=ValueError
     )
-    print("accuracy  density      optim.lr     optim.lam  trial")
+    heading = measure_name(task.measure)
+    print(f"{heading}  density      optim.lr     optim.lam  trial")
     for trial in sorted(study.best_trials, key=lambda trial: trial.values[1]):
-        accuracy, density = trial.values
+        score, density = trial.values
+        shown = f"{score:.4f}" if task.higher_is_better else f"{score:.4g}"
         lr, lam = trial.params["optim.lr"], trial.params["optim.lam"]
-        print(f"{accuracy:8.4f}  {density:7.4f}  {lr:12.6f}  {lam:12.6f}  {trial.number:5d}")
+        width = len(heading)
+        print(f"{shown:>{width}}  {density:7.4f}  {lr:12.6f}  {lam:12.6f}  {trial.number:5d}")

@@ -3,20 +3,22 @@
     recording -> events.py -> binning.py -> cache.py -> FrameSet -> Splits -> FrameLoader -> batch
 
 A class's fields are the keys of its config; ``load()`` returns :class:`Splits`. Importing this
-package needs torch and NumPy; h5py, scipy, tonic and snntorch are imported where they are used.
+package needs torch and NumPy; h5py, tonic and snntorch are imported where they are used.
 """
 
+from snnbreg.datasets.audio import Audio
 from snnbreg.datasets.cifar10 import CIFAR10
 from snnbreg.datasets.ecg import ECG
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
-from snnbreg.datasets.speech import SHD, SSC, ArabicCommands
+from snnbreg.datasets.speech import SHD, SSC, ArabicCommands, SpeechDataset
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
 
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
+    "audio": Audio,
     "shd": SHD,
     "ssc": SSC,
     "arabic_commands": ArabicCommands,
@@ -42,10 +44,12 @@ __all__ = [
     "SMNIST",
     "SSC",
     "ArabicCommands",
+    "Audio",
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",
     "RowsMNIST",
+    "SpeechDataset",
     "Splits",
     "SpokenDigits",
     "make_splits",

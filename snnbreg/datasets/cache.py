@@ -2,7 +2,7 @@
 
 An entry is a folder ``<cache>/frames/<name>-<hash>`` with ``frames.npy`` (uint8), ``labels.npy``,
 ``lengths.npy`` where recordings differ in length, ``speakers.npy`` where they are known, and
-``meta.json``. The hash covers the source
+``meta.json``, which has the names of the classes. The hash covers the source
 file's resolved path, size and time of change, every setting of the transform and the version of
 the binning code. An entry is written to a folder of its own and renamed when complete, so a reader
 sees all of it or nothing, and of several processes that write the same entry the first one wins.
@@ -19,18 +19,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from snnbreg.datasets.binning import Array, Frames, Totals
 from snnbreg.datasets.loader import FrameSet
 
-VERSION = 2  # raised whenever the same settings would give another entry
+VERSION = 1  # raised whenever the same settings would give other frames
 STALE_SECONDS = 86_400.0
 
 
@@ -41,7 +40,7 @@ class Stream(NamedTuple):
         shape: (S, T, C) of the frames.
         labels: int64 (S,), or with more axes after the first.
         parts: the frames, some recordings at a time.
-        speakers: int64 (S,), who is heard; None where nobody knows.
+        speakers: int64 (S,), or None where it is not known who is heard.
         class_names: of class 0, 1, ...; empty where they are numbers.
     """
 
@@ -121,17 +120,12 @@ def _read(entry: Path) -> FrameSet | None:
         labels = np.load(entry / "labels.npy")
         lengths = np.load(entry / "lengths.npy") if meta["lengths"] else None
         totals = Totals(*(meta[name] for name in Totals._fields))
-        speakers = np.load(entry / "speakers.npy") if meta["speakers"] else None
-        found = FrameSet.of_arrays(frames, labels, lengths, totals)
-        return _known(found, speakers, meta["class_names"])
+        # an entry of an earlier version has neither speakers nor names
+        speakers = np.load(entry / "speakers.npy") if meta.get("speakers") else None
+        names = tuple(meta.get("class_names", ()))
+        return FrameSet.of_arrays(frames, labels, lengths, totals, speakers, names)
     except (OSError, ValueError, KeyError, EOFError):
         return None
-
-
-def _known(recordings: FrameSet, speakers: Array | None, names: Iterable[str]) -> FrameSet:
-    """Add who is heard and what the classes are called."""
-    heard = None if speakers is None else torch.from_numpy(speakers)
-    return replace(recordings, speakers=heard, class_names=tuple(names))
 
 
 def _write(entry: Path, stream: Stream, key: str) -> None:
@@ -143,10 +137,9 @@ def _write(entry: Path, stream: Stream, key: str) -> None:
         raise _CacheError(error) from error
     try:
         lengths, totals = _write_frames(part / "frames.npy", stream)
-        meta = {
-            "lengths": lengths is not None, "speakers": stream.speakers is not None,
-            "class_names": stream.class_names, **totals._asdict(), "key": json.loads(key),
-        }  # fmt: skip
+        known = {"lengths": lengths is not None, "speakers": stream.speakers is not None}
+        meta = {**known, "class_names": stream.class_names, **totals._asdict()}
+        meta["key"] = json.loads(key)
         try:
             np.save(part / "labels.npy", stream.labels)
             if lengths is not None:
@@ -239,5 +232,5 @@ def _in_memory(stream: Stream) -> FrameSet:
         done += len(part.frames)
         lengths.append(part.lengths)
         totals = totals.plus(part.totals)
-    found = FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals)
-    return _known(found, stream.speakers, stream.class_names)
+    of_samples = stream.speakers, stream.class_names
+    return FrameSet.of_arrays(frames, stream.labels, _joined(lengths), totals, *of_samples)

@@ -116,11 +116,17 @@ def read_mat(path: Path) -> Heartbeats:
     nothing and is left out; ``y`` (S, T, 6) is one-hot, all zero where a step has no label.
 
     Raises:
+        ImportError: SciPy is not there.
         OSError: it is no complete MATLAB file.
         ValueError: it holds something else.
     """
-    from scipy.io import loadmat
-
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ImportError(
+            "Reading .mat files needs SciPy: pip install scipy, or leave dataset.root out (null) "
+            "to use the copy inside the package"
+        ) from error
     try:
         content = loadmat(path, variable_names=["x", "y"])
     except Exception as error:  # SciPy raises whatever its parser stumbles over

@@ -30,7 +30,7 @@ class EventFile:
         path: where it lies.
         labels: int64 (S,).
         speakers: int64 (S,), or None where the file does not say who is heard.
-        class_names: a word per class; empty where the file names none or not all.
+        words: the names of the classes (``extra/keys``), or () where the file has none.
     """
 
     def __init__(self, file: Any, path: Path, units: int, classes: int) -> None:
@@ -53,8 +53,8 @@ class EventFile:
         speakers, keys = (self._extra(file, name) for name in ("speaker", "keys"))
         known = speakers is not None and speakers.shape == self.labels.shape
         self.speakers = speakers.astype(np.int64) if speakers is not None and known else None
-        words = () if keys is None else [bytes(key).decode() for key in keys.astype(bytes)]
-        self.class_names = tuple(words) if len(words) == classes else ()
+        names = () if keys is None else keys
+        self.words = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -170,6 +170,20 @@ def open_events(path: str | Path, units: int = 700, classes: int = 20) -> Iterat
         yield EventFile(file, path, units, classes)
 
 
+def read_words(path: Path) -> tuple[str, ...]:
+    """Return the name of each class, as ``extra/keys`` of a file in SHD's layout has them.
+
+    Raises:
+        OSError: if it is not a complete HDF5 file.
+        ValueError: if it does not name the classes.
+    """
+    with open_events(path, classes=2**16) as file:
+        words = file.words
+    if not words:
+        raise ValueError(f"{path} does not name its classes: extra/keys must hold their words")
+    return words
+
+
 def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache: Path) -> FrameSet:
     """Return the binned recordings of an HDF5 file in SHD's layout.
 
@@ -187,7 +201,9 @@ def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache
     with ExitStack() as stack:
 
         def open_stream() -> Stream:
-            return _stream(stack.enter_context(open_events(path, binning.units, classes)), binning)
+            file = stack.enter_context(open_events(path, binning.units, classes))
+            names = file.words if len(file.words) == classes else ()
+            return _stream(file, binning)._replace(speakers=file.speakers, class_names=names)
 
         return cached(f"{name}-{path.stem}", key, open_stream, cache)
 
@@ -200,8 +216,7 @@ def _stream(file: EventFile, binning: Binning) -> Stream:
         for start in range(0, samples, at_once):
             yield binning(file.read(start, min(start + at_once, samples)), steps)
 
-    shape = (samples, steps, binning.channels)
-    return Stream(shape, file.labels, parts(), file.speakers, file.class_names)
+    return Stream((samples, steps, binning.channels), file.labels, parts())
 
 
 def _steps(file: EventFile, binning: Binning) -> int:

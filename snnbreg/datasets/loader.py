@@ -121,7 +121,13 @@ class FrameSet:
 
     @classmethod
     def of_arrays(
-        cls, frames: Array, labels: Array, lengths: Array | None = None, totals: Totals = _NOTHING
+        cls,
+        frames: Array,
+        labels: Array,
+        lengths: Array | None = None,
+        totals: Totals = _NOTHING,
+        speakers: Array | None = None,
+        class_names: tuple[str, ...] = (),
     ) -> FrameSet:
         """Return a split with all samples of NumPy arrays, sharing their memory.
 
@@ -130,10 +136,17 @@ class FrameSet:
             labels: int64 (samples,), or with more axes after the first.
             lengths: int64 (samples,) or None.
             totals: what was counted in binning.
+            speakers: int64 (samples,) or None.
+            class_names: of class 0, 1, ...; empty where they are numbers.
         """
-        tensors = None if lengths is None else torch.from_numpy(lengths)
-        arrays = torch.from_numpy(frames), torch.from_numpy(labels)
-        return cls(*arrays, lengths=tensors, totals=totals)
+        return cls(
+            torch.from_numpy(frames),
+            torch.from_numpy(labels),
+            lengths=None if lengths is None else torch.from_numpy(lengths),
+            totals=totals,
+            speakers=None if speakers is None else torch.from_numpy(speakers),
+            class_names=class_names,
+        )
 
     def __len__(self) -> int:
         return len(self.frames) if self.index is None else len(self.index)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from snnbreg.datasets.augment import augmentation
-from snnbreg.datasets.binning import Binning
+from snnbreg.datasets.binning import Array, Binning, Events
 from snnbreg.datasets.cache import cache_folder
 from snnbreg.datasets.download import data_root, require
 from snnbreg.datasets.events import load_event_file
@@ -80,12 +82,23 @@ class SpeechDataset(ABC):
         grid, cache = self._grid(), cache_folder(self.cache)
         return [load_event_file(path, self.NAME, grid, self.CLASSES, cache) for path in paths]
 
+    def frames_of(self, times: Array, units: Array) -> FrameSet:
+        """Bin one recording as those of the files; its label is 0.
+
+        Args:
+            times: (E,) seconds; rounded to float16, as those of the files.
+            units: (E,) channels, 0 to 699.
+        """
+        binned = self._grid()(Events(times.astype(np.float16), units, np.array([0, len(times)])))
+        label = np.zeros(1, np.int64)
+        return FrameSet.of_arrays(binned.frames, label, binned.lengths, binned.totals)
+
     def _splits(self, parts: Mapping[str, FrameSet], **more: Any) -> Splits:
         """Make the splits; ``more`` as :func:`~snnbreg.datasets.splits.make_splits`."""
         return make_splits(
             self.NAME,
             parts,
-            self.CLASSES,
+            len(parts["train"].class_names) or self.CLASSES,
             limit=self.limit,
             augmented_loader=augmentation(self.augment, self.max_shift),
             **more,

@@ -78,7 +78,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 class RunFolder:
     """Paths, readers and writers of one run folder (see ``outputs/`` and the README).
 
-    ``config.yaml`` and ``metrics.csv`` (a row per finished epoch) are there while it trains;
+    ``config.yaml``, ``classes.json`` (the classes' names, where they have any) and ``metrics.csv``
+    (a row per finished epoch) are there while it trains;
     ``predictions.npz`` (classes of the validation and test samples, or some patterns, see
     :func:`~snnbreg.training.summarise`) and then ``summary.json`` when it ends.
     """
@@ -89,6 +90,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.predictions = self.path / "predictions.npz"
+        self.classes = self.path / "classes.json"
         self.initial = self.checkpoint("initial")
         self.last = self.checkpoint("last")
         self.best = self.checkpoint("best")
@@ -146,6 +148,25 @@ class RunFolder:
     def write_predictions(self, arrays: Mapping[str, Any]) -> None:
         """Write what the best checkpoint predicts, an array (numpy) per name."""
         write_atomically(self.predictions, lambda file: np.savez_compressed(file, **arrays))
+
+    def write_classes(self, names: Sequence[str]) -> None:
+        """Write the names of the classes."""
+        text = json.dumps(list(names), ensure_ascii=False) + "\n"
+        write_atomically(self.classes, lambda file: file.write(text.encode()))
+
+    def read_classes(self) -> list[str]:
+        """The names of the classes; empty where they are only numbers.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            names = json.loads(self.classes.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise ValueError(f"{self.classes} is not readable JSON ({error})") from error
+        return [str(name) for name in names]
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config, nested.

@@ -38,7 +38,10 @@ class DensityController(Scheduler):
 
     ProxSGD and ProxAdam hold no v; to them lambda is a price, by which the density is found only
     after a while. The second way applies, with the density wanted at the time and 5 % to spare,
-    and from cool-down on the smallest weights beyond the target are set to zero after every epoch.
+    while the density is on its way there to the one that the next epoch will have if it changes by
+    the same factor again: weights shrink for epochs before they vanish, together, and what has
+    vanished returns slowly. From cool-down on the smallest weights beyond the target are set to
+    zero after every epoch.
 
     Args:
         optimizer: a Bregman or proximal optimizer; its groups with a regulariser share one
@@ -52,7 +55,7 @@ class DensityController(Scheduler):
         step: of ``keep="weights"``: largest factor per epoch, > 1.
         warm_up: share of the run before the first change.
         cool_down: share of the run from which the target itself is wanted.
-        lowest: least lambda, > 0; a group at 0 starts there.
+        lowest: least lambda, > 0; a group at 0 starts there. None: 1e-3, as a price 1e-6.
         highest: largest lambda.
         exact: False leaves lambda alone from cool-down on, so that the density drifts.
 
@@ -75,11 +78,24 @@ class DensityController(Scheduler):
         step: float = 2.0,
         warm_up: float = 0.1,
         cool_down: float = 0.9,
-        lowest: float = 1e-3,
+        lowest: float | None = None,
         highest: float = 100.0,
         exact: bool = True,
     ) -> None:
         super().__init__([], "epoch", epochs, steps_per_epoch)
+        self.groups = [
+            index
+            for index, group in enumerate(optimizer.param_groups)
+            if group.get("regularizer", "none") != "none"
+        ]
+        self.proximal = hasattr(optimizer, "prune_to")
+        if lowest is None:
+            lowest = 1e-6 if self.proximal else 1e-3
+        if not self.groups or not (self.proximal or hasattr(optimizer, "nonzero_at")):
+            raise ValueError(
+                "The density controller needs a Bregman optimizer with a regulariser, such as "
+                "AdaBreg with l1, or a proximal one."
+            )
         for option, value, fine in (
             ("density", density, 0 < density <= 1),
             ("keep", keep, keep in KEEPS),
@@ -92,41 +108,34 @@ class DensityController(Scheduler):
         ):
             if not fine:
                 raise ValueError(f"Invalid {option} of the density controller: {value!r}.")
-        self.groups = [
-            index
-            for index, group in enumerate(optimizer.param_groups)
-            if group.get("regularizer", "none") != "none"
-        ]
-        self.proximal = hasattr(optimizer, "prune_to")
-        if not self.groups or not (self.proximal or hasattr(optimizer, "nonzero_at")):
-            raise ValueError(
-                "The density controller needs a Bregman optimizer with a regulariser, such as "
-                "AdaBreg with l1, or a proximal one."
-            )
         self.optimizer: Any = optimizer
         self.target, self.keep, self.gain, self.step = density, keep, gain, step
         self.lowest, self.highest = lowest, highest
         self.first = max(1, math.ceil(warm_up * epochs))
         self.end = math.ceil(cool_down * epochs)
         self.pace, self.exact = pace, exact
-        self.epoch, self.start = 0, density
+        self.epoch, self.start, self.before = 0, density, 0.0
 
     def step_epoch(self, metric: float | None = None) -> None:
         """Measure the density and, from warm-up on, change lambda."""
         self.epoch += 1
+        now, before = self.density(), self.before
+        self.before = now
         late = self.epoch >= self.end
         if self.epoch < self.first or (late and not self.exact) or self._over():
             return
         if self.epoch == self.first:
-            self.start = self.density()
+            self.start = now
         lams = [max(lam, self.lowest) for lam in self._lams()]
         wanted = self.target if late else self.wanted()
         if self.proximal:
-            factor = self._discrepancy(self.density(), SPARE * wanted)
+            approaching = (before - now) * (now - SPARE * wanted) > 0 and before > 0
+            expected = now * (now / before) if approaching else now
+            factor = self._discrepancy(expected, SPARE * wanted)
         elif late or self.keep == "dual":
             factor = self._factor_for(wanted, lams)
         else:
-            factor = self._discrepancy(self.density(), self.target)
+            factor = self._discrepancy(now, self.target)
         for index, lam in zip(self.groups, lams, strict=True):
             value = min(max(lam * factor, self.lowest), self.highest)
             if self.proximal:
@@ -148,9 +157,9 @@ class DensityController(Scheduler):
         return sum(int(torch.count_nonzero(w)) for w in self._weights()) / self._size()
 
     def state_dict(self) -> dict[str, Any]:
-        """The count, the density at the start and the lambdas: plain numbers."""
-        state = {"epoch": self.epoch, "start": self.start, "lams": self._lams()}
-        return {**state, "exact": self.exact}
+        """The count, the densities at the start and last, and the lambdas: plain numbers."""
+        state = {"epoch": self.epoch, "start": self.start, "before": self.before}
+        return {**state, "lams": self._lams(), "exact": self.exact}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state, and write its lambdas into the groups.
@@ -163,6 +172,7 @@ class DensityController(Scheduler):
                 "The scheduler's state belongs to another scheduler. Use its settings."
             )
         self.epoch, self.start = state["epoch"], state["start"]
+        self.before = state.get("before", 0.0)
         self.exact = state.get("exact", False)  # an older run goes on as it began
         for index, lam in zip(self.groups, state["lams"], strict=True):
             self.optimizer.param_groups[index]["lam"] = lam

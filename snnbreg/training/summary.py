@@ -141,14 +141,14 @@ def _smallest(classes: np.ndarray[Any, Any]) -> np.dtype[Any]:
     return np.min_scalar_type(min(low, -high - 1) if low < 0 else high)
 
 
-def chosen_score(summary: Mapping[str, Any]) -> float | None:
+def chosen_score(summary: Mapping[str, Any]) -> float:
     """The validation score that ``trainer.select`` chose the checkpoint by.
 
-    With ``select=last``, where none chose, the published one of the last epoch; None where no
+    With ``select=last``, where none chose, the published one of the last epoch; NaN where no
     epoch finished.
     """
     value = summary[chosen_key(summary)]
-    return None if value is None else float(value)
+    return math.nan if value is None else float(value)
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

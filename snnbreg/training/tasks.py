@@ -56,6 +56,14 @@ class Task(ABC):
             labels: as the data set gives them, samples first.
         """
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """How likely each class is, by the outputs (T, B, K): (B, K), rows of sum 1.
+
+        Raises:
+            ValueError: the task has no single class per sample.
+        """
+        raise ValueError("The network was not trained to name one class per recording")
+
 
 class Classification(Task):
     """One class per sample; labels (B,) int64 in [0, K).
@@ -80,10 +88,17 @@ class Classification(Task):
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
         """Cross-entropy of the sums over time."""
-        sums = (outputs.softmax(-1) if self.softmax else outputs).sum(0)
+        sums = self._sums(outputs)
         predicted = sums.detach().argmax(-1)
         right = (predicted == labels).sum()
         return Score(F.cross_entropy(sums, labels), right, len(labels), labels, predicted)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Those of which the loss is the cross-entropy."""
+        return self._sums(outputs).softmax(-1)
+
+    def _sums(self, outputs: Tensor) -> Tensor:
+        return (outputs.softmax(-1) if self.softmax else outputs).sum(0)
 
 
 class StepClassification(Task):
@@ -149,6 +164,10 @@ class LastStep(Task):
             loss = F.cross_entropy(last, labels)
         predicted = last.detach().argmax(-1)
         return Score(loss, (predicted == labels).sum(), len(labels), labels, predicted)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Softmax of the last step."""
+        return outputs[-1].softmax(-1)
 
 
 class Reconstruction(Task):

@@ -150,10 +150,11 @@ def test_adam_normalises_what_is_inside_the_gradient(decoupled, expected):
     assert given.network.w0.item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("decoupled", [True, False])
 @pytest.mark.parametrize("end", [0.5, 1.0])
-def test_lasso_thresholds_once_and_shrinks_no_more(end):
+def test_lasso_thresholds_once_and_shrinks_no_more(end, decoupled):
     given = course(random(6, 5), epochs=2, steps=4)
-    lasso = SPARSIFIERS["lasso"](given, 0.3, lam=0.01, end=end)
+    lasso = SPARSIFIERS["lasso"](given, 0.3, lam=0.01, end=end, decoupled=decoupled)
     for number in range(8):
         before = given.network.w0.detach().clone()
         step(lasso, torch.zeros(6, 5))

@@ -65,6 +65,9 @@ def test_rigl_drops_small_weights_and_grows_large_gradients():
     elsewhere = moved(weight, weight != 0, gradient, 1, regrow_dropped=False)
     assert elsewhere.tolist() == [True, False, True, True, False, False]
     assert moved(weight, weight != 0, gradient, 9, regrow_dropped=False).sum() == 3
+    full = torch.tensor([0.5, -0.1, 0.3, 0])  # two to grow, one empty place, and those just dropped
+    again = moved(full, full != 0, torch.tensor([0.2, 0.9, 0.1, 0.8]), 2)
+    assert again.tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("second_moment", ["zero", "gradient"])
@@ -207,6 +210,15 @@ def test_what_a_new_weight_without_gradient_replaced_comes_back():
     before = weight.detach().clone()
     sparse.after_epoch(2)  # nothing waits any more
     assert weight.equal(before)
+
+
+def test_no_more_weights_come_back_than_were_dropped():
+    sparse, weight = start_of("set")
+    force(sparse, [[1] * 6 + [0] * 4])  # a sixth weight that is zero and not new
+    sparse.move([torch.tensor([[0, 1, 1, 1, 1, 1, 1, 0, 0, 0]], dtype=torch.bool)])
+    sparse.settle()
+    assert weight.tolist() == [pytest.approx([0.1, -0.2, 0.3, -0.4, 0.5, 0, 0, 0, 0, 0])]
+    assert kept(sparse) == 6
 
 
 def test_what_comes_back_has_no_momentum():

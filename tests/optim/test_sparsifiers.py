@@ -1,5 +1,7 @@
 """What all sparsifiers promise; each one against numbers by hand is in a file of its own."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -95,6 +97,29 @@ def test_the_number_of_kept_weights_is_exact_at_the_end(name, density):
     assert kept(sparsifier) == round(density * 113)
     assert sum(int((w != 0).sum()) for w in sparsifier.weights) == round(density * 113)
     assert sparsifier.columns() == {"kept": round(density * 113)}
+
+
+@EVERY
+def test_a_saved_state_brings_the_masks_and_the_step(name):
+    one, other = (SPARSIFIERS[name](course(random(4, 6)), density=0.5) for _ in range(2))
+    step(one, random(4, 6, seed=1))
+    force(one, random(4, 6, seed=2) > 0)
+    assert not torch.equal(other.masks["w0"], one.masks["w0"])
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert torch.equal(other.masks["w0"], one.masks["w0"])
+    assert other.step == one.step == 1
+
+
+def test_what_is_drawn_is_a_function_of_seed_step_and_stream():
+    def draw(seed, step, stream):
+        sparsifier = SPARSIFIERS["set"](course(random(4, 6), seed=seed), 0.5)
+        sparsifier.step = step
+        return torch.rand(4, generator=sparsifier.generator(stream)).tolist()
+
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 8, 0), (2, 3, 1)]
+    drawn = [draw(*place) for place in places]
+    assert drawn == [draw(*place) for place in places]
+    assert all(one not in drawn[:i] for i, one in enumerate(drawn))
 
 
 @EVERY

@@ -84,6 +84,25 @@ def test_proximal_methods_reach_the_target_by_the_price(method, start, target):
     assert optimizer.param_groups[0]["lam"] == optimizer.defaults["lam"]
 
 
+def test_a_price_on_its_way_follows_the_density_that_the_next_epoch_will_have():
+    """With pace 1e9 the target, 0.5, is wanted at once: 0.525 with what there is to spare.
+
+    10 of 10 weights; 8, on the way down: 6.4 are expected; 2, too few; 2; 4, on the way up: 8; 7.
+    """
+    weight = torch.nn.Parameter(torch.ones(10))
+    optimizer = ProxSGD([weight], lam=1e-4)
+    settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
+    controller = make_scheduler("target", optimizer, 20, 1, field="lam", **settings)
+    lam = 1e-4
+    for nonzero, expected in ((10, 1.0), (8, 0.64), (2, 0.2), (2, 0.2), (4, 0.8), (7, 0.7)):
+        weight.data = (torch.arange(10) < nonzero).float()
+        state = controller.state_dict()
+        controller.load_state_dict(state)  # forgets nothing
+        controller.step_epoch()
+        lam *= expected / 0.525
+        assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
+
+
 def test_a_regulariser_that_is_gone_is_left_alone():
     weight, optimizer, controller, epoch = problem(1.0, density=0.1)
     for number in range(10):
@@ -186,6 +205,15 @@ def test_lambda_stays_between_lowest_and_highest(nonzero, end):
     bounds["exact"] = False
     _, step = of_two_groups([0.05, 0.1], nonzero, keep="weights", density=0.5, **bounds)
     assert [step() for _ in range(10)][-1] == end
+
+
+@pytest.mark.parametrize(("method", "lowest"), [(AdaBreg, 1e-3), (ProxSGD, 1e-6)])
+def test_a_price_may_be_lower_than_a_threshold_of_dual_variables(method, lowest):
+    weight = torch.nn.Parameter(torch.zeros(10))
+    controller = make_scheduler("target", method([weight], lam=1e-2), 60, 1, field="lam")
+    for _ in range(50):
+        controller.step_epoch()
+    assert controller.optimizer.param_groups[0]["lam"] == pytest.approx(lowest)
 
 
 @pytest.mark.parametrize("keep", ["weights", "dual"])

@@ -45,7 +45,6 @@ class Rewiring(RandomStart):
             mask |= back
             weight.add_(dropped * back)
         self.dropped = {}
-        self.apply()
 
     def state_dict(self) -> dict[str, Any]:
         """The masks, and what waits."""

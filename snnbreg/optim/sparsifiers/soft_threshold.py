@@ -37,8 +37,10 @@ class STR(GMP):
     Args:
         course: the training.
         density: non-zero weights / all weights, from ``end`` on in every step.
-        begin: share of the run before the first threshold.
-        end: share of the run from which the density is the final one.
+        begin: share of the run before the first threshold; as published there is next to none at
+            first.
+        end: share of the run from which the density is the final one. A threshold shrinks what is
+            left, too: the rest of the run, at a learning rate that still moves, makes up for it.
 
     Attributes:
         dense: the weights :math:`w` by name.
@@ -47,7 +49,7 @@ class STR(GMP):
     """
 
     def __init__(
-        self, course: Course, density: float = 0.1, begin: float = 0.0, end: float = 0.75
+        self, course: Course, density: float = 0.1, begin: float = 0.2, end: float = 0.6
     ) -> None:
         super().__init__(course, density, "global", begin, end, every=1)
         self.dense = {name: w.detach().clone() for name, w in course.weights.items()}
@@ -88,13 +90,9 @@ class STR(GMP):
         pairs = zip(self.dense.values(), self.offsets.detach(), strict=True)
         levels = [_logit(w.abs()) - s for w, s in pairs]
         masks = self.budget.select(levels, self.counts())
-        kept, level = (
-            torch.cat([m.flatten() for m in masks]),
-            torch.cat([v.flatten() for v in levels]),
-        )
-        if kept.all():
-            self.shift.fill_(-torch.inf)
-        else:
+        kept = torch.cat([mask.flatten() for mask in masks])
+        level = torch.cat([each.flatten() for each in levels])
+        if not kept.all():
             self.shift.copy_((level[kept].min() + level[~kept].max()) / 2)
         return masks
 
