@@ -151,6 +151,15 @@ def test_a_key_younger_than_a_saved_config_takes_the_constructors_default(
         assembly.check(cfg, saved=True)
 
 
+def test_augmentation_is_a_name_or_strengths_by_name(composed: Compose) -> None:
+    names = assembly.check(composed("dataset.augment=shift+pace"))
+    assert names["dataset"]["augment"] == "shift+pace"
+    given = composed("dataset.augment={shift:4,pace:0.2}", "+dataset.augment.lose=0.3")
+    augment = assembly.check(given)["dataset"]["augment"]
+    assert augment == {"shift": 4, "pace": 0.2, "lose": 0.3}
+    assert type(augment) is dict
+
+
 @pytest.mark.parametrize("dataset", ["spoken_digits", "rows_mnist"])
 def test_the_dense_network_beside_the_sparsest_differs_in_its_optimizer_alone(
     composed: Compose, dataset: str

@@ -44,6 +44,19 @@ def test_what_makes_it_another_network_or_data_set_is_refused(folder: str, optio
         evaluate_run(folder, [option])
 
 
+def test_heartbeats_may_be_counted_the_other_way(
+    small: Callable[..., dict[str, Any]], train: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    options = ["dataset.limit=5", "model.hidden=[3]", "trainer.epochs=1"]
+    train(small("dataset=ecg", *options), RunFolder(tmp_path))
+    published, ignored = (
+        evaluate_run(str(tmp_path), [f"dataset.unlabelled={way}"])
+        for way in ("published", "ignored")
+    )
+    assert published == evaluate_run(str(tmp_path), [])
+    assert published["acc"] != ignored["acc"]
+
+
 def test_what_changes_neither_is_taken(folder: str) -> None:
     plain = evaluate_run(folder, [])
     given = ["device=cpu", "model.engine=reference", "dataset.eval_batch_size=11"]

@@ -83,6 +83,20 @@ def test_a_changed_file_is_binned_again(event_file: Callable[..., Path], tmp_pat
     assert len(entries(folder)) == 3
 
 
+def test_speakers_and_words_are_kept_with_and_without_a_cache(tmp_path: Path) -> None:
+    said = np.array([4, 4, 0, 1, 4, 9])
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path, tmp_path / "file"):  # written, read, of no use
+        made = stream()._replace(speakers=said, class_names=("yes", "no"))
+        result = cached("a", KEY, lambda made=made: made, folder)  # type: ignore[misc]
+        check(result)
+        assert result.speakers is not None
+        assert result.speakers.tolist() == said.tolist()
+        assert result.class_names == ("yes", "no")
+    assert result.notes  # kept in memory
+    assert cached("b", KEY, stream, tmp_path).speakers is None
+
+
 def test_an_entry_without_change_needs_no_look_into_the_file(
     event_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

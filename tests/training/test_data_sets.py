@@ -17,6 +17,7 @@ Small = Callable[..., dict[str, Any]]
 Train = Callable[..., dict[str, Any]]
 
 LAYERS = "model.hidden=[10,9]"
+DENSE = ["optim.init_density=1", "scheduler.lam=null"]  # where the recipe steers to few weights
 
 
 def speech(root: Path, names: list[str], classes: int) -> None:
@@ -57,8 +58,11 @@ def files_of(dataset: str, root: Path, idx_root: Path) -> Path:
         ("shd", ["model.hidden=[10,9]"]),
         ("ssc", ["model.hidden=[8,8,8]"]),
         ("ssc", ["model.hidden=[8,8,8]", "dataset.binning=delrec"]),
-        ("arabic_commands", [LAYERS]),
-        ("ecg", ["model.hidden=[6]", "dataset.limit=6"]),
+        ("arabic_commands", [LAYERS, *DENSE]),
+        (
+            "ecg",
+            ["model.hidden=[6]", "dataset.limit=6", *DENSE],
+        ),
         ("nmnist", [LAYERS]),
         ("psmnist", ["model.hidden=[6,6,6]", "dataset.limit=20"]),
         ("rows_mnist", [LAYERS]),
