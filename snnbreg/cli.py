@@ -130,6 +130,8 @@ def _prepare(parser: ArgumentParser) -> None:
         "divide by recordings (default: what stands before _, if that looks like speakers)",
         )  # fmt: skip
     add("--seed", type=int, default=0, help="of audio's splits and nerve fibres (%(default)s)")
+    add("--seconds", type=float, default=0.95,
+        help="how much of each recording is heard, from its beginning (%(default)s)")  # fmt: skip
     add("--jobs", type=int, help="recordings at a time (default: one per core)")
     add("--output", metavar="FILE", help="of pack-spoken-digits (default: inside the package)")
 

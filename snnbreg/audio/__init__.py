@@ -7,11 +7,13 @@ nothing else.
 """
 
 from snnbreg.audio.cochlea import Spikes, hear
-from snnbreg.audio.convert import spikes_of, write_event_files
+from snnbreg.audio.convert import SECONDS, TAIL, spikes_of, write_event_files
 from snnbreg.audio.recordings import Recording, assign_splits, list_recordings
 from snnbreg.audio.sound import read_sound
 
 __all__ = [
+    "SECONDS",
+    "TAIL",
     "Recording",
     "Spikes",
     "assign_splits",

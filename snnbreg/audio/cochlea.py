@@ -38,12 +38,13 @@ class Spikes(NamedTuple):
     units: Array
 
 
-def hear(samples: Array, seed: int = 0) -> Spikes:
+def hear(samples: Array, seed: int = 0, tail: float = 0.0) -> Spikes:
     """Turn a sound into spikes.
 
     Args:
         samples: (N,) at 48 kHz, of any level.
         seed: of the nerve fibres; equal sounds and seeds give equal spikes.
+        tail: seconds of silence that follow the sound.
 
     Returns:
         the spikes of 700 channels, steps of 1/24 ms.
@@ -57,7 +58,7 @@ def hear(samples: Array, seed: int = 0) -> Spikes:
         >>> abs(int(np.median(spikes.units)) - 505) < 20  # the place of 440 Hz
         True
     """
-    sound = windowed(levelled(samples))
+    sound = np.pad(windowed(levelled(samples)), (0, round(tail * RATE)))
     size = spectrum_size(len(sound))
     spectrum = fft.rfft(sound, 2 * size - 2)
     steps = len(sound) // 2 + 1

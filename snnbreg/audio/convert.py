@@ -18,24 +18,31 @@ import numpy as np
 from tqdm import tqdm
 
 from snnbreg.audio.cochlea import VERSION, Spikes, hear
+from snnbreg.audio.membrane import RATE
 from snnbreg.audio.recordings import SPLITS, Recording
 from snnbreg.audio.sound import read_sound
 
 PARTS = ".parts"
+SECONDS, TAIL = 0.95, 0.05
+"""How much of a recording is heard, and the silence after it: together the second of the grid."""
 _LISTED = 5  # bad recordings that a message names
 
 
-def spikes_of(path: Path, seed: int = 0) -> Spikes:
-    """The spikes of a recording.
+def spikes_of(path: Path, seed: int = 0, seconds: float = SECONDS) -> Spikes:
+    """The spikes of a recording, of its first seconds with a window over them, and :data:`TAIL`.
 
     Raises:
         OSError, ValueError: as :func:`~snnbreg.audio.sound.read_sound`.
     """
-    return hear(read_sound(path), _draw(_identity(path, seed)))
+    return _heard(path, _identity(path, seed, seconds), seconds)
 
 
 def write_event_files(
-    recordings: Sequence[Recording], out: Path, seed: int = 0, jobs: int | None = None
+    recordings: Sequence[Recording],
+    out: Path,
+    seed: int = 0,
+    jobs: int | None = None,
+    seconds: float = SECONDS,
 ) -> list[Path]:
     """Turn recordings into ``train.h5``, ``valid.h5`` and ``test.h5``.
 
@@ -44,6 +51,7 @@ def write_event_files(
         out: folder of the files.
         seed: of the nerve fibres.
         jobs: recordings at a time; None for as many as there are cores.
+        seconds: how much of each recording is heard, from its beginning.
 
     Returns:
         The three files.
@@ -63,7 +71,7 @@ def write_event_files(
     _refuse_bad(recordings, jobs)
     parts = out / PARTS
     parts.mkdir(parents=True, exist_ok=True)
-    places = _converted(recordings, parts, seed, jobs)
+    places = _converted(recordings, parts, jobs, (seed, seconds))
     made = [out / f".{target.name}.tmp" for target in targets]
     try:
         for split, path in zip(SPLITS, made, strict=True):
@@ -99,26 +107,27 @@ def _workers(jobs: int | None) -> int:
     return max(1, jobs or os.cpu_count() or 1)
 
 
-def _identity(path: Path, seed: int) -> str:
+def _identity(path: Path, seed: int, seconds: float) -> str:
     """A hash of what decides a recording's spikes."""
-    settings = f"{VERSION} {seed} ".encode()
+    settings = f"{VERSION} {seed} {seconds} ".encode()
     return hashlib.sha256(settings + path.read_bytes()).hexdigest()
 
 
-def _draw(identity: str) -> int:
-    return int(identity[:16], 16)
+def _heard(path: Path, identity: str, seconds: float) -> Spikes:
+    sound = read_sound(path)[: round(seconds * RATE)]
+    return hear(sound, int(identity[:16], 16), TAIL)
 
 
 def _converted(
-    recordings: Sequence[Recording], parts: Path, seed: int, jobs: int | None
+    recordings: Sequence[Recording], parts: Path, jobs: int | None, settings: tuple[int, float]
 ) -> list[Path]:
     """Convert what is not converted yet; returns the part of each recording."""
 
     def convert(recording: Recording) -> Path:
-        identity = _identity(recording.path, seed)
+        identity = _identity(recording.path, *settings)
         place = parts / f"{identity}.npz"
         if not place.exists():
-            times, units = hear(read_sound(recording.path), _draw(identity))
+            times, units = _heard(recording.path, identity, settings[1])
             temporary = parts / f"{identity}.{os.getpid()}.{id(recording)}.tmp"
             with open(temporary, "wb") as file:
                 np.savez(file, times=times.astype(np.float16), units=units)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from snnbreg import assembly
-from snnbreg.audio import spikes_of
+from snnbreg.audio import TAIL, read_sound, spikes_of
+from snnbreg.audio.membrane import RATE
 from snnbreg.datasets import FrameLoader, SpeechDataset
 from snnbreg.training.evaluation import evaluation_mode
 from snnbreg.training.network import hard_delays_of
@@ -46,10 +47,12 @@ class Listener:
     def answer(self, path: str) -> dict[str, Any]:
         """What is heard in a recording: ``file, class, probability, others``; or ``file, error``.
 
-        ``note`` is there where the recording goes on beyond what the network was trained to hear.
+        ``note`` is there where the recording is longer than what the network was trained to hear.
         """
+        seconds = self.dataset.duration_ms / 1000 - TAIL
         try:
-            times, units = spikes_of(Path(path))
+            lasts = len(read_sound(path)) / RATE
+            times, units = spikes_of(Path(path), seconds=seconds)
         except (OSError, ValueError) as error:
             return {"file": path, "error": str(error)}
         if not len(times):
@@ -59,11 +62,8 @@ class Listener:
         with evaluation_mode(self.network), hard_delays_of(self.network, self.sigma):
             found = self.task.probabilities(self.network(frames))[0].tolist()
         answer = {"file": path, **self._named(found)}
-        if recording.totals.dropped:
-            answer["note"] = (
-                f"{recording.totals.dropped} of {len(times)} spikes come after the "
-                f"{self.dataset.duration_ms:g} ms that the network listens: cut the recording"
-            )
+        if lasts > seconds:
+            answer["note"] = f"of {lasts:.2f} s, the first {seconds:g} s are heard"
         return answer
 
     def _named(self, probabilities: list[float]) -> dict[str, Any]:

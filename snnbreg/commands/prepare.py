@@ -9,12 +9,15 @@ from pathlib import Path
 
 import snnbreg.datasets
 from snnbreg.audio import (
+    SECONDS,
+    TAIL,
     Recording,
     arabic_commands,
     assign_splits,
     list_recordings,
     write_event_files,
 )
+from snnbreg.audio.sound import LONGEST
 from snnbreg.datasets.cache import cache_folder
 from snnbreg.datasets.download import FOLDERS, data_root, fetch
 from snnbreg.datasets.pack import FILE, write_pack
@@ -72,11 +75,15 @@ def _arabic_commands(options: Namespace) -> None:
 
 
 def _convert(name: str, recordings: Sequence[Recording], root: Path, options: Namespace) -> None:
-    paths = write_event_files(recordings, root.expanduser(), options.seed, options.jobs)
+    seconds = options.seconds
+    if not 0.05 <= seconds <= LONGEST:
+        raise ValueError(f"--seconds={seconds:g} must lie between 0.05 and {LONGEST:g}")
+    paths = write_event_files(recordings, root.expanduser(), options.seed, options.jobs, seconds)
     counts = Counter(recording.split for recording in recordings)
     for split, path in zip(SPLITS, paths, strict=True):
         print(f"{path}: {counts[split]} recordings")
-    print(f"ready: dataset={name} dataset.root={root}")
+    grid = "" if seconds == SECONDS else f" dataset.duration_ms={1000 * (seconds + TAIL):g}"
+    print(f"ready: dataset={name} dataset.root={root}{grid}")
 
 
 def _pack(source: Path, output: str | None) -> None:

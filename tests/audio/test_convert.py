@@ -10,7 +10,15 @@ import h5py
 import numpy as np
 import pytest
 
-from snnbreg.audio import Recording, assign_splits, convert, list_recordings, write_event_files
+from snnbreg.audio import (
+    Recording,
+    assign_splits,
+    cochlea,
+    convert,
+    list_recordings,
+    read_sound,
+    write_event_files,
+)
 from snnbreg.audio.convert import PARTS, spikes_of
 
 Folder = Callable[..., Path]
@@ -64,11 +72,11 @@ def test_a_stopped_conversion_goes_on_and_gives_the_same(
     heard: list[int] = []
     hear = convert.hear
 
-    def interrupted(samples: np.ndarray, seed: int) -> convert.Spikes:
+    def interrupted(samples: np.ndarray, seed: int, tail: float) -> convert.Spikes:
         if len(heard) == 3:
             raise KeyboardInterrupt
         heard.append(seed)
-        return hear(samples, seed)
+        return hear(samples, seed, tail)
 
     out = tmp_path / "stopped"
     monkeypatch.setattr(convert, "hear", interrupted)
@@ -76,9 +84,7 @@ def test_a_stopped_conversion_goes_on_and_gives_the_same(
         write_event_files(recordings, out, jobs=1)
     assert [path.name for path in out.iterdir()] == [PARTS]
     assert len(list((out / PARTS).glob("*.npz"))) == 3
-    monkeypatch.setattr(
-        convert, "hear", lambda samples, seed: heard.append(seed) or hear(samples, seed)
-    )
+    monkeypatch.setattr(convert, "hear", lambda *given: heard.append(given[1]) or hear(*given))
     write_event_files(recordings[::-1], out, jobs=1)
     assert len(heard) == len(set(heard)) == 8
     assert contents(out) == contents(tmp_path / "whole")
@@ -131,3 +137,18 @@ def test_equal_recordings_are_heard_once_and_alike(folder: Folder, tmp_path: Pat
     write_event_files([*recordings, replace(recordings[0], path=twin)], tmp_path / "out", jobs=4)
     found = contents(tmp_path / "out")
     assert found["high/z_0.wav"] == found["high/a_0.wav"]
+
+
+def test_the_first_seconds_are_heard_and_silence_after_them(folder: Folder, tmp_path: Path) -> None:
+    recordings = prepared(folder())
+    path, sound = recordings[0].path, read_sound(recordings[0].path)
+    assert len(sound) == 2880
+    whole, part = spikes_of(path), spikes_of(path, seconds=0.03)
+    assert 0.06 < whole.times.max() < 0.06 + convert.TAIL + 1e-4
+    assert 0.03 < part.times.max() < 0.03 + convert.TAIL + 1e-4
+    seed = int(convert._identity(path, 0, 0.03)[:16], 16)
+    again = cochlea.hear(sound[:1440], seed, 0.05)
+    assert part.times.tolist() == again.times.tolist()
+    write_event_files(recordings, tmp_path / "out", jobs=1, seconds=0.03)
+    stored = contents(tmp_path / "out")["high/a_0.wav"]
+    assert stored[0] == part.times.astype(np.float16).tolist()
