@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_words_and_frames_are_those_of_the_files(root: Path) -> None:
     splits = Audio(root=str(root), duration_ms=1200).load()
-    assert splits.words == ("ja", "nein", "grün")
+    assert splits.train.class_names == ("ja", "nein", "grün")
     assert (splits.steps, splits.channels, splits.classes) == (120, 140, 3)
     assert [len(s) for s in (splits.train, splits.valid, splits.test)] == [6, 3, 4]
     assert splits.test.targets.tolist() == [0, 1, 2, 0]
