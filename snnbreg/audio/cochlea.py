@@ -55,7 +55,7 @@ def hear(samples: Array, seed: int = 0, tail: float = 0.0) -> Spikes:
     Example:
         >>> tone = np.sin(2 * np.pi * 440 * np.arange(4800) / 48_000)
         >>> spikes = hear(tone)
-        >>> abs(int(np.median(spikes.units)) - 505) < 20  # the place of 440 Hz
+        >>> abs(int(np.median(spikes.units)) - 480) < 20  # just above the place of 440 Hz
         True
     """
     sound = np.pad(windowed(levelled(samples)), (0, round(tail * RATE)))

@@ -19,6 +19,7 @@ to half its rate are transformed back.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -139,16 +140,16 @@ def spectrum_size(samples: int) -> int:
     """A number of frequencies that is enough for a sound, of few different and fast ones.
 
     The sound is padded with silence to twice this size; sizes grow by a fifth, so that sounds of
-    different length share the responses.
+    different length share the responses. A second needs little padding.
 
     Example:
         >>> spectrum_size(48_000), spectrum_size(40_000), spectrum_size(100)
-        (24300, 20250, 1200)
+        (24300, 24300, 1350)
     """
-    size = 1200
-    while size < samples // 2 + 1:
-        size = fft.next_fast_len(-(-size * 6 // 5), real=True)
-    return size
+    second = RATE // 2 + 1
+    enough = max(samples // 2 + 1, 1200)
+    steps = math.ceil(math.log(enough / second) / math.log(1.2))
+    return fft.next_fast_len(max(math.ceil(second * 1.2**steps), enough), real=True)
 
 
 def velocity(spectrum: Array, channels: slice, of: int = CHANNELS) -> Array:
