@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import field, make_dataclass
+from dataclasses import field, is_dataclass, make_dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -122,8 +122,10 @@ def schema_of(target: Callable[..., Any] | None, group: str) -> Any:
     if target is not None:
         signature = inspect.signature(target)
         function = target.__init__ if inspect.isclass(target) else target
+        # a data class knows in which module each of its fields was written, its __init__ does not
+        owner = target if is_dataclass(target) else function
         try:
-            hints = typing.get_type_hints(function)
+            hints = typing.get_type_hints(owner)
         except NameError:  # of a user's class: a type that is imported for type checkers only
             hints = {}
         for name, parameter in signature.parameters.items():

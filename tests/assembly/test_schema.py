@@ -34,6 +34,18 @@ def test_every_config_composes_and_passes_its_schema(composed: Compose, choice: 
     assembly.check(composed(choice))
 
 
+@pytest.mark.parametrize("dataset", choices("dataset"))
+def test_the_types_of_a_data_set_are_known_wherever_its_fields_are_written(
+    composed: Compose, dataset: str
+) -> None:
+    config = composed(f"dataset={dataset}")
+    numbers = [key for key, value in config.dataset.items() if isinstance(value, float)]
+    for key in numbers:
+        with pytest.raises(ValueError, match=f"dataset.{key}=many has the wrong type"):
+            assembly.check(composed(f"dataset={dataset}", f"dataset.{key}=many"))
+    assert numbers or dataset in ("mnist", "fashion_mnist")
+
+
 def test_every_target_of_a_group_has_a_config() -> None:
     for group, names in REGISTERED.items():
         assert set(names) - {"*"} <= set(choices(group)), group
