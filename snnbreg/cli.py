@@ -84,6 +84,7 @@ def _rivals(parser: ArgumentParser) -> None:
         help="some of configs/rivals.yaml, separated by commas (all)")  # fmt: skip
     add("--seeds", type=_integers, default="0,1,2", help="separated by commas (%(default)s)")
     add("--epochs", type=int, help="instead of the experiment's own number")
+    add("--trials", action="store_true", help="choose all learning rates anew")
     _study_options(add, "outputs/study/rivals_DATASET", "outputs/figures/rivals_DATASET")
 
 

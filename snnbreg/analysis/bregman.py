@@ -62,12 +62,12 @@ class Line:
 def trained_by(run: Run) -> str:
     """The method of a run; with lambda 0 LinBreg and ProxSGD are SGD, AdaBreg is Adam."""
     method = optimizer_name(run)
-    if not _lam(run):
+    if not lam_of(run):
         method = WITHOUT_LAM.get(method, method)
     return f"{method}, momentum" if run.settings.get("optim.momentum") else method
 
 
-def _lam(run: Run) -> str:
+def lam_of(run: Run) -> str:
     """Lambda in words, empty where it is zero throughout or there is none."""
     if is_dense(run) or not (run.settings["optim.lam"] or run.lam_course):
         return ""
@@ -82,7 +82,7 @@ def lines(runs: Sequence[Run], dataset: str) -> list[Line]:
     found: dict[tuple[str, str], list[Run]] = {}
     for run in of_dataset(runs, dataset):
         if "l1" in run.history and "optim.sparsifier.name" not in run.settings:
-            found.setdefault((trained_by(run), _lam(run)), []).append(run)
+            found.setdefault((trained_by(run), lam_of(run)), []).append(run)
     best = [
         Line(method, lam, max(group_runs(members), key=selection_score))
         for (method, lam), members in found.items()

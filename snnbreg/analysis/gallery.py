@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from snnbreg.analysis import autoencoder, bregman, canvas, confusion, curves, methods, states, steps
 from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
+from snnbreg.analysis.strategies import strategies_table
 from snnbreg.analysis.studies import datasets
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
 from snnbreg.analysis.tables import Table
@@ -126,10 +127,11 @@ TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
     "table2": lambda runs: [table2(runs, measure) for measure in measures(runs)],
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
     "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
+    "strategies": lambda runs: [strategies_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],
     "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
 }
-"""The tables in the order of a report; those of ``paired``, ``methods`` and
+"""The tables in the order of a report; those of ``paired``, ``methods``, ``strategies`` and
 ``lambda`` are one per data set."""
 
 

@@ -34,6 +34,20 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "all": (ONECYCLE, CONSTANT),
 }
 TABLE1 = ("adam", "proxsgd", "linbreg", "momentum", "adabreg")
+SGD = ("experiment=fashion_cnn_adam", "optim=sgd", "optim.lr=0.07")  # its rate is not stated
+
+
+def _ending_at(density: float, sparsifier: str, *experiment: str) -> list[str]:
+    """An experiment whose last epoch has the published density."""
+    masked = f"optim.sparsifier={{density: {density}, {sparsifier}}}"
+    return [*experiment, masked, "trainer.select=last"]
+
+
+PRUNED = "name: magnitude"  # a plateau cannot be gone back to: cosine
+LASSO = "name: lasso, decoupled: false, end: 1.0"  # a threshold after training
+THRESHOLD = "name: debias, begin: 1.0"
+
+
 # What the targets of Bungert et al. 2021 run, each with every seed.
 EXPERIMENTS: dict[str, list[list[str]]] = {
     "bregman_figure2": [
@@ -45,11 +59,26 @@ EXPERIMENTS: dict[str, list[list[str]]] = {
         [f"experiment=mnist_mlp_{name}"] for name in ("linbreg", "momentum", "adabreg")
     ],
     "bregman_figure4": [["experiment=mnist_autoencoder"]],
-    "bregman_table1": [[f"experiment=fashion_cnn_{name}"] for name in TABLE1],
-    "bregman_table2": [[f"experiment=fashion_cnn_groups_{name}"] for name in TABLE1[1:]],
+    "bregman_table1": [
+        *([f"experiment=fashion_cnn_{name}"] for name in TABLE1),
+        _ending_at(0.047, PRUNED, *SGD, "scheduler=cosine"),
+        _ending_at(0.035, LASSO, *SGD),
+    ],
+    "bregman_table2": [
+        ["experiment=fashion_cnn_adam"],
+        *([f"experiment=fashion_cnn_groups_{name}"] for name in TABLE1[1:]),
+        _ending_at(0.07, PRUNED, *SGD, "scheduler=cosine"),
+        _ending_at(0.04, f"{LASSO}, regularizer: group_kernels", *SGD),
+    ],
     "bregman_table3": [
-        [f"experiment=cifar_resnet18_{name}"]
-        for name in ("sgd", "adam", "linbreg", "momentum", "adabreg")
+        *(
+            [f"experiment=cifar_resnet18_{name}"]
+            for name in ("sgd", "adam", "linbreg", "momentum", "adabreg")
+        ),
+        _ending_at(0.03, LASSO, "experiment=cifar_resnet18_adam"),
+        _ending_at(0.034, THRESHOLD, "experiment=cifar_resnet18_linbreg"),
+        _ending_at(0.036, THRESHOLD, "experiment=cifar_resnet18_momentum"),
+        _ending_at(0.092, THRESHOLD, "experiment=cifar_resnet18_adabreg"),
     ],
 }
 

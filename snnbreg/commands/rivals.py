@@ -2,7 +2,8 @@
 
 What is compared stands in ``configs/rivals.yaml``. The learning rate of each method is chosen on
 validation samples by as many trials as any other's, at one density and on the first seed; the
-comparison uses it at every density and seed. Kill either at any time: the same command goes on.
+comparison uses it at every density and seed. Rates that stand there as chosen are not looked for
+again unless ``--trials`` asks for it. Kill either at any time: the same command goes on.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def _trials(options: Namespace, plan: Mapping[str, Any], methods: Sequence[Rival
                 extra_settings(options),
             ),
         )
-        for place in range(max(len(rival.rates) for rival in methods))
+        for place in range(max((len(rival.rates) for rival in methods), default=0))
         for rival in methods
         for rate in rival.rates[place : place + 1]
     ]
@@ -196,7 +197,8 @@ def run(options: Namespace) -> int:
     methods = rivals(plan, options.methods)
     options.runs = Path(options.runs or f"outputs/study/rivals_{options.dataset}").resolve()
     output = Path(options.output or f"outputs/figures/rivals_{options.dataset}").resolve()
-    trials = _trials(options, plan, methods)
+    known = {} if options.trials else plan.get("chosen", {}).get(options.dataset, {})
+    trials = _trials(options, plan, [rival for rival in methods if rival.name not in known])
     failed = {}
     if not options.dry_run:
         failed = Study([trial.run for trial in trials], TRAIN, options.jobs).fit()
@@ -208,7 +210,8 @@ def run(options: Namespace) -> int:
     complete = {
         rival.name for rival in methods if len(scores.get(rival.name, ())) == len(rival.rates)
     }
-    rates = {name: chosen_rate(tried) for name, tried in scores.items() if name in complete}
+    found = {name: chosen_rate(tried) for name, tried in scores.items() if name in complete}
+    rates = {**known, **found}
     runs = _comparison(options, plan, methods, rates)
     if options.dry_run:
         for planned in [*(trial.run for trial in trials), *runs]:
@@ -217,9 +220,9 @@ def run(options: Namespace) -> int:
     failed |= Study(runs, TRAIN, options.jobs).fit()
     for name, reason in failed.items():
         print(f"Failed: {name}: {reason}", file=sys.stderr)
-    if rates:
-        print(*trials_table(options.dataset, scores).save(output / "tables"), sep="\n")
-    found = [read_run(planned.folder) for planned in runs if planned.finished()]
     if found:
-        print(analysis.write_report(found, output, str(options.runs)))
+        print(*trials_table(options.dataset, scores).save(output / "tables"), sep="\n")
+    ended = [read_run(planned.folder) for planned in runs if planned.finished()]
+    if ended:
+        print(analysis.write_report(ended, output, str(options.runs)))
     return 1 if failed else 0

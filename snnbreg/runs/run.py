@@ -126,12 +126,17 @@ class Run:
         Args:
             key: a number of the summary, ``{measure}`` in it standing for the run's own;
                 ``all_density``, the share of all parameters that is not
-                a zero weight; or ``last/COLUMN``, a column of the metrics in the last epoch.
+                a zero weight; ``last/COLUMN``, a column of the metrics in the last epoch, or
+                ``best/COLUMN``, in that of the best checkpoint.
         """
         value: Any
         key = key.replace("{measure}", self.measure)
         if key.startswith("last/"):
             value = (self.history.get(key[5:]) or [math.nan])[-1]
+        elif key.startswith("best/"):
+            rows = zip(self.history["epoch"], self.history.get(key[5:], []), strict=False)
+            best = self.summary.get("best_epoch")
+            value = next((value for epoch, value in rows if epoch == best), None)
         elif key == "all_density":
             nonzero, density, parameters = (
                 self.summary.get(name) for name in ("nonzero", "density", "parameters")

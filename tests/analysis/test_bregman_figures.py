@@ -13,9 +13,10 @@ import pytest
 import torch
 import yaml
 
-from snnbreg.analysis import Run, draw, lambda_table, read_run, read_runs, table2
+from snnbreg.analysis import Measure, Run, draw, lambda_table, read_run, read_runs, table2
 from snnbreg.analysis import autoencoder as a
 from snnbreg.analysis import bregman as b
+from snnbreg.analysis.strategies import strategies_table
 from snnbreg.analysis.studies import baseline, datasets, dense_groups, sparsest_within, sweeps
 from snnbreg.analysis.study_tables import summary_sentence
 
@@ -243,3 +244,27 @@ def test_the_measure_of_older_and_unfinished_runs(write: Write) -> None:
     other = write({"name": "adam"}, {"val_f1": [0.3]}, measure="f1", higher_is_better=True)
     assert (other.dataset, other.higher_is_better) == ("mnist_f1", True)
     assert write({"name": "adam"}, {"val_acc": [0.3]}).figure("best_val_{measure}") is None
+
+
+def test_strategies_are_told_apart_by_method_lambda_and_density(
+    methods: list[Run], write: Write
+) -> None:
+    """Of settings that differ otherwise the one that validates best; figures of its best epoch."""
+    kernels = {**trained([0.5, 0.6], [1, 2], [0.2, 0.1]), "kernels": [0.4, 0.3], "linear": [0.5, 1]}
+    kernels["train_acc"] = [0.7, 0.8]
+    for begin, density in ((1.0, 0.1), (0.75, 0.1)):
+        sparsifier = {"name": "debias", "density": density, "begin": begin}
+        optim = {"name": "adabreg", "lam": 0.1, "sparsifier": sparsifier}
+        write(optim, kernels, best_val_acc=0.6, best_epoch=2, test_acc=0.9)
+    write({"name": "adabreg", "lam": 0.1}, kernels, best_val_acc=0.99, firing_rate=0.1)
+    table = strategies_table(read_runs(methods[0].path.parent), "mnist")
+    assert [row[:3] for row in table.rows] == [
+        ["SGD", "", 2], ["LinBreg", "λ = 0.1", 2], ["LinBreg", "λ = 0.001", 2],
+        ["ProxSGD", "λ = 0.0001", 2], ["LinBreg, momentum", "λ = 0.1", 2],
+        ["AdaBreg", "λ = 0.1", 2], ["AdaBreg + threshold", "10 %", 1],
+        ["AdaBreg, debiased", "10 %", 1],
+    ]  # fmt: skip
+    figures = [cell.mean for cell in table.rows[-1][3:] if isinstance(cell, Measure)]
+    assert figures == [0.1, 1, 0.3, 0.9, 0.8, 0.6]
+    alone = [run for run in methods if b.trained_by(run) == "AdaBreg"]
+    assert strategies_table(alone, "mnist").rows == []

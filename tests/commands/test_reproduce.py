@@ -10,10 +10,18 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
-from snnbreg import analysis
+from data_files import write_cifar
+from snnbreg import analysis, assembly
+from snnbreg.analysis import Measure, read_run
+from snnbreg.analysis.strategies import strategies_table
+from snnbreg.assembly.configs import composed
 from snnbreg.commands.reproduce import EXPERIMENTS, FIGURES, run, study
+from snnbreg.commands.train import train
+from snnbreg.runs import RunFolder
 from tests_support import SMALL_DIGITS
 
 SMALL = [option for option in SMALL_DIGITS if "epochs" not in option]
@@ -98,6 +106,47 @@ def test_the_autoencoder_ends_with_its_pictures(
     assert run(options) == 0
     names = ["report.html", "figures/autoencoder_neurons.png", "figures/autoencoder_digits.png"]
     assert capsys.readouterr().out.split() == [str(output / name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("table", "ends"),
+    [
+        ("bregman_table1", {"SGD, one-shot pruning": 4.7, "SGD, Lasso": 3.5}),
+        ("bregman_table2", {"SGD, one-shot pruning": 7.0, "SGD, Lasso": 4.0}),
+        ("bregman_table3", {"Adam, Lasso": 3.0, "LinBreg + threshold": 3.4,
+                            "LinBreg, momentum + threshold": 3.6, "AdaBreg + threshold": 9.2}),
+    ],
+)  # fmt: skip
+def test_tables_1_to_3_have_a_row_for_each_of_their_methods(
+    tmp_path: Path, idx_root: Path, table: str, ends: dict[str, float]
+) -> None:
+    """On files in the real formats, of few images, and with small networks."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 3, 32, 32))
+    write_cifar(tmp_path, images, np.arange(60) % 10, binary=False)
+    cifar = table == "bregman_table3"
+    sizes = ["model.width=4", "model.blocks=[1,1]"] if cifar else ["model.channels=[3,4]"]
+    options = Namespace(
+        target=table, dataset="", root=str(tmp_path if cifar else idx_root), epochs=2,
+        overrides=[*sizes, "dataset.batch_size=16", "device=cpu"], lambdas=[], seeds=[0],
+        any_code=False, runs=tmp_path / "runs",
+    )  # fmt: skip
+    runs = []
+    for planned in study(options):
+        config = assembly.check(composed(planned.arguments))
+        planned.folder.mkdir(parents=True)
+        (planned.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        train(config, RunFolder(planned.folder))
+        runs.append(read_run(planned.folder))
+    rows = {row[0]: row for row in strategies_table(runs, runs[0].dataset).rows}
+    assert len(rows) == len(runs) == len(EXPERIMENTS[table])
+    assert set(rows) > {"Adam", "LinBreg", "LinBreg, momentum", "AdaBreg", *ends}
+    for method, percent in ends.items():
+        _, goal, _, weights, *_ = rows[method]
+        assert goal == f"{percent:g} %"
+        assert isinstance(weights, Measure)
+        # few steps: AdaBreg has fewer weights yet than its threshold would leave
+        least = percent / 100 - (0.03 if method == "AdaBreg + threshold" else 0.001)
+        assert least < weights.mean < percent / 100 + 0.001
 
 
 def test_the_targets_figures_exist() -> None:

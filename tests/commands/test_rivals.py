@@ -82,6 +82,33 @@ def test_the_rate_that_is_best_in_the_last_epochs_is_used_everywhere(
     assert all("0.01" in row for row in table if "chosen" in row)
 
 
+@pytest.mark.parametrize(("more", "rate", "trials"), [([], 0.02, 2), (["--trials"], 0.01, 4)])
+def test_a_chosen_rate_is_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], rate: float, trials: int
+) -> None:
+    monkeypatch.setattr(rivals, "Study", Pretended)
+    plan = {**PLAN, "chosen": {"spoken_digits": {"gmp": 0.02}, "rows_mnist": {"dense": 0.02}}}
+    monkeypatch.setattr(rivals, "read_plan", lambda: plan)
+    monkeypatch.setattr(rivals.analysis, "write_report", lambda *_: tmp_path)
+    assert rivals.run(options(tmp_path, *more)) == 0
+    tried = [rivals.read_run(path) for path in (tmp_path / "runs" / "trials").iterdir()]
+    assert len(tried) == trials
+    found = [rivals.read_run(p) for p in (tmp_path / "runs").iterdir() if p.name != "trials"]
+    rates = {
+        str(run.settings.get("optim.sparsifier.name")): run.settings["optim.lr"] for run in found
+    }
+    assert rates == {"gmp": rate, "None": 0.01}
+
+
+def test_the_chosen_rates_are_those_of_the_plan() -> None:
+    plan = rivals.read_plan()
+    for dataset, rates in plan["chosen"].items():
+        assert dataset in plan["datasets"]
+        for rival in rivals.rivals(plan, list(rates)):
+            tried = [*rival.rates, *plan["sgd"], *plan["shrinking"]]
+            assert rates[rival.name] in tried
+
+
 def test_a_method_with_a_missing_trial_is_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
