@@ -1,4 +1,4 @@
-"""Tables 1 to 3 of Bungert et al. 2021 (arXiv 2105.04319): what methods keep, how right they are."""
+"""Tables 1 to 3 of Bungert et al. 2021 (arXiv 2105.04319): what methods keep; accuracy."""
 
 from __future__ import annotations
 
