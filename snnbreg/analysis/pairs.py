@@ -34,7 +34,7 @@ class Paired:
         low: lower end of the 95 % interval of the difference.
         high: its upper end.
         pairs: of runs.
-        samples: distinct ones.
+        samples: distinct ones, or speakers where these are drawn.
         predictions: of either kind; a sample counts once for every run that was asked about it,
             or its labelled steps do where each has a class.
         sparse: accuracy over the predictions.
@@ -66,6 +66,7 @@ def paired_difference(
     dense: Group,
     evaluation: str = "deployed",
     splits: Sequence[str] = ("valid", "test"),
+    drawn: str = "ids",
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
@@ -76,29 +77,31 @@ def paired_difference(
         dense: runs to compare with; those of equal seed and fold are pairs, others do not count.
         evaluation: ``deployed`` or ``published``.
         splits: whose predictions are taken together.
+        drawn: what chance draws beside runs: samples (``ids``), or ``speakers`` with all that
+            they said, so that the interval speaks of other voices.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
         ValueError: there is no pair, a pair was tested on different samples, or a file is damaged
-            or lacks a split or evaluation.
+            or lacks a split, an evaluation or the speakers.
     """
     pairs = paired_runs(group, dense)
     if not pairs:
         raise ValueError("No two runs with predictions.npz have the same seed and fold")
-    ids, answers, sparse_right, dense_right = [], [], [], []
+    units, answers, sparse_right, dense_right = [], [], [], []
     for runs in pairs:
         (own, labels, right), (other, other_labels, other_right) = (
             _answers(run, evaluation, splits) for run in runs
         )
         if not (np.array_equal(own, other) and np.array_equal(labels, other_labels)):
             raise ValueError(f"{runs[0].path} and {runs[1].path} were tested on different samples")
-        ids.append(own)
+        units.append(own if drawn == "ids" else _by_id(runs[0], drawn, splits))
         answers.append((labels != UNLABELLED).sum(1))
         sparse_right.append(right)
         dense_right.append(other_right)
-    samples, places = np.unique(np.concatenate(ids), return_inverse=True)
-    rows = np.split(places, np.cumsum([len(own) for own in ids])[:-1])
+    samples, places = np.unique(np.concatenate(units), return_inverse=True)
+    rows = np.split(places, np.cumsum([len(own) for own in units])[:-1])
     asked, sparse, other_sum = (
         np.stack([np.bincount(*pair, len(samples)) for pair in zip(rows, counts, strict=True)])
         for counts in (answers, sparse_right, dense_right)
@@ -164,18 +167,21 @@ def _answers(run: Run, evaluation: str, splits: Sequence[str]) -> tuple[Array, A
 
     T is 1 but for a task of one class per time step, where each labelled step is a prediction.
     """
+    ids, labels, predicted = (_by_id(run, name, splits) for name in ("ids", "labels", evaluation))
+    labels, predicted = (x.reshape(len(ids), -1) for x in (labels, predicted))
+    return ids, labels, ((predicted == labels) & (labels != UNLABELLED)).sum(1)
+
+
+def _by_id(run: Run, name: str, splits: Sequence[str]) -> Array:
+    """What a run kept of its samples (n, ...), in the order of their numbers."""
     found = run.predictions()
     try:
-        ids, labels, predicted = (
-            np.concatenate([found[f"{split}_{name}"] for split in splits])
-            for name in ("ids", "labels", evaluation)
+        ids, values = (
+            np.concatenate([found[f"{split}_{key}"] for split in splits]) for key in ("ids", name)
         )
     except KeyError as error:
         raise ValueError(f"{run.folder.predictions} has no {error}") from error
-    order = np.argsort(ids, kind="stable")
-    labels, predicted = (x.reshape(len(ids), -1) for x in (labels, predicted))
-    right = ((predicted == labels) & (labels != UNLABELLED)).sum(1)
-    return ids[order], labels[order], right[order]
+    return values[np.argsort(ids, kind="stable")]
 
 
 def paired_table(runs: Sequence[Run], dataset: str) -> Table:
@@ -207,7 +213,8 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
                Column("compared with"), Column("runs", "count"), Column("density", "percent"),
                *(Column(f"{samples}, {name}", unit) for samples in SAMPLES
                  for name, unit in (("dense", "percent"), ("sparse", "percent"),
-                                    ("difference", "points")))]  # fmt: skip
+                                    ("difference", "points"))),
+               Column("test, speakers drawn", "points")]  # fmt: skip
     return Table(
         f"paired_{dataset}", f"Sparse beside dense networks on the same samples of {dataset}",
         columns, rows, notes,
@@ -221,7 +228,8 @@ NOTES = (
     "Accuracy as deployed at the chosen checkpoint (see trainer.select), over the test split alone "
     "and, pooled, over the validation and the test split together. Runs are paired by seed and "
     "fold. Difference: sparse less dense, in points, with a 95 % interval: runs and samples are "
-    "drawn anew, independently (pigeonhole bootstrap, Owen 2007; 10,000 resamples).",
+    "drawn anew, independently (pigeonhole bootstrap, Owen 2007; 10,000 resamples); 'speakers "
+    "drawn': speakers in place of samples, each with all that was said.",
 )
 FOLDS = "Folds share their speakers: the interval says nothing about other speakers."
 
@@ -234,6 +242,10 @@ def _row(group: Group, dense: Group, label: str) -> list[Cell]:
         found = paired_difference(group, dense, splits=splits)
         difference = Interval(found.difference, found.low, found.high)
         figures += [found.dense, found.sparse, difference]
+    figures.append(None)
+    if all("test_speakers" in run.predictions() for run, _ in pairs):
+        spoken = paired_difference(group, dense, splits=("test",), drawn="speakers")
+        figures[-1] = Interval(spoken.difference, spoken.low, spoken.high)
     paired = replace(group, runs=tuple(run for run, _ in pairs))
     partner = f"{optimizer_name(other)}, {other.scheduler}"
     return [optimizer_name(run), run.scheduler, label, partner, len(pairs),

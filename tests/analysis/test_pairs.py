@@ -93,6 +93,26 @@ def test_where_steps_have_classes_the_labelled_ones_are_the_predictions(two: Any
     )
 
 
+def test_speakers_are_drawn_with_all_that_they_said(two: Any) -> None:
+    """The interval is that of their sums, not of their samples; the difference stays."""
+    runs = {(0, 0): [1, 1, 1, 0, 1, 0], (1, 0): [1, 0, 1, 0, 0, 0]}
+    who = {"test_speakers": [7, 7, 3, 3, 3, 9]}
+    kept = {
+        key: {**answers(list(reversed(right)), [9, 5, 4, 3, 1, 0], tested=6), **who}
+        for key, right in runs.items()
+    }
+    other = {key: {**answers([0] * 6, [9, 5, 4, 3, 1, 0], tested=6), **who} for key in runs}
+    found = paired_difference(*two(kept, other), splits=["test"], drawn="speakers")
+    # by number: 0 was said by 9; 1, 3 and 4 by 3; 5 and 9 by 7
+    sums = np.array([[2.0, 1.0, 1.0], [1.0, 0.0, 1.0]])  # of speakers 3, 7, 9
+    assert (found.samples, found.predictions) == (3, 12)
+    assert found.difference == pytest.approx(6 / 12)
+    assert (found.low, found.high) == interval(sums, np.array([[3.0, 2.0, 1.0]] * 2))
+    one, nobody = two({(0, 0): answers([1, 1])}, {(0, 0): answers([1, 1])})
+    with pytest.raises(ValueError, match=r"predictions.npz has no 'test_speakers'"):
+        paired_difference(one, nobody, splits=["test"], drawn="speakers")
+
+
 def test_a_resample_is_a_weighted_mean_over_predictions() -> None:
     rng = np.random.default_rng(1)
     asked = rng.integers(0, 2, (3, 7))
@@ -259,6 +279,19 @@ def test_table_is_complete_and_names_what_differs(make: Make, tmp_path: Path) ->
         [0.2, "AdaBreg", "onecycle", "lr 2", 2, half, *[1.0, 1.0, none] * 2],
         [0.3, "AdaBreg", "none", "", 2, half, *[1.0, 0.0, all_lost] * 2],
     ]
+
+
+def test_the_table_draws_speakers_where_they_are_known(make: Make, tmp_path: Path) -> None:
+    """Two samples of one speaker: nobody else can be drawn, so the interval has no width."""
+    for seed in (0, 1):
+        same = {"seed": seed, "dataset.fold": 0}
+        who = {"test_speakers": [4, 4]}
+        make(same | {"optim.lam": None}, predictions=answers([1, 1, 0, 1]) | who)
+        make(same | {"optim.lam": 0.1}, predictions=answers([1, 1, 0, 0]) | who)
+    table = paired_table(read_runs(tmp_path), "spoken_digits")
+    assert table.columns[-1].name == "test, speakers drawn"
+    (row,) = table.rows
+    assert row[-1] == Interval(-0.5, -0.5, -0.5)
 
 
 def test_predictions_are_opened_for_pairs_only(
