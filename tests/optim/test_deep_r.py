@@ -72,7 +72,7 @@ def test_deep_r_draws_by_seed_and_step():
     for _ in range(2):
         torch.rand(3)  # of others
         given = course(torch.zeros(10, 12))
-        deep = SPARSIFIERS["deepr"](given, 0.5, "layer", 1.0, 1e-3)
+        deep = SPARSIFIERS["deepr"](given, 0.5, "layer", l1=0.0, temperature=1e-3)
         signs = deep.positive["w0"].clone()
         assert 0.3 < signs[deep.masks["w0"]].double().mean() < 0.7  # not by who may be non-zero
         for _ in range(3):

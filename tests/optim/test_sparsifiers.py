@@ -122,7 +122,7 @@ def test_what_is_drawn_is_a_function_of_seed_step_and_stream():
     assert all(one not in drawn[:i] for i, one in enumerate(drawn))
 
 
-@pytest.mark.parametrize("seed", [3, 2**62])
+@pytest.mark.parametrize("seed", [3, 2**60])
 def test_a_run_that_goes_on_draws_what_it_drew_in_earlier_versions(seed):
     sparsifier = SPARSIFIERS["gmp"](course(random(4, 6), seed=seed))
     sparsifier.step = 5

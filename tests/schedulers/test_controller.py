@@ -103,6 +103,14 @@ def test_a_price_on_its_way_follows_the_density_that_the_next_epoch_will_have():
         assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
 
 
+def test_the_first_density_says_nothing_of_the_next():
+    weight = torch.nn.Parameter((torch.arange(10) < 8).float())
+    optimizer = ProxSGD([weight], lam=1e-4)
+    settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
+    make_scheduler("target", optimizer, 20, 1, field="lam", **settings).step_epoch()
+    assert optimizer.param_groups[0]["lam"] == pytest.approx(1e-4 * 0.8 / 0.525)
+
+
 def test_a_regulariser_that_is_gone_is_left_alone():
     weight, optimizer, controller, epoch = problem(1.0, density=0.1)
     for number in range(10):
@@ -118,8 +126,10 @@ def test_an_older_run_goes_on_as_it_began():
     _, _, controller, _ = problem(1.0)
     state = controller.state_dict()
     assert state.pop("exact")
+    controller.before = state.pop("before") + 0.5
     controller.load_state_dict(state)
-    assert not controller.exact
+    assert controller.exact is False
+    assert controller.before == 0.0
 
 
 def test_without_the_controller_the_density_is_another_one():

@@ -21,6 +21,7 @@ def test_a_price_may_be_lower_than_a_threshold_of_dual_variables(method, lowest)
     [
         ({"density": 0}, "Invalid density"), ({"density": 1.1}, "Invalid density"),
         ({"gain": 0}, "Invalid gain"), ({"warm_up": -0.1}, "Invalid warm_up"),
+        ({"warm_up": 1.1}, "Invalid warm_up"),
         ({"cool_down": 1.1}, "Invalid cool_down"), ({"keep": "p"}, "Invalid keep"),
         ({"lowest": 5.0, "highest": 5.0}, "Invalid lowest"), ({"lowest": 0.0}, "Invalid lowest"),
         ({"warm_up": 0.8, "cool_down": 0.2}, "Invalid cool_down"),
