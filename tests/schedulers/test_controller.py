@@ -235,6 +235,12 @@ def test_the_factor_of_the_dual_is_the_one_that_ranks_all_groups_together():
     assert sum(int((p != 0).sum()) for p in params) == 2
 
 
+def test_from_cool_down_on_the_target_is_wanted_whatever_the_pace():
+    optimizer, step = of_two_groups([0.2, 0.6], density=0.2, pace=0.1, cool_down=0.0)
+    step()
+    assert sum(int((g["params"][0] != 0).sum()) for g in optimizer.param_groups) == 2
+
+
 def test_warm_up_and_cool_down_leave_lambda_alone():
     _, optimizer, _, epoch = problem(1.0, warm_up=0.2, cool_down=0.5, exact=False)
     lams = []
