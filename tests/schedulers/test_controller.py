@@ -103,12 +103,13 @@ def test_a_price_on_its_way_follows_the_density_that_the_next_epoch_will_have():
         assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
 
 
-def test_the_first_density_says_nothing_of_the_next():
-    weight = torch.nn.Parameter((torch.arange(10) < 8).float())
+@pytest.mark.parametrize("nonzero", [8, 4])
+def test_the_first_density_says_nothing_of_the_next(nonzero):
+    weight = torch.nn.Parameter((torch.arange(10) < nonzero).float())
     optimizer = ProxSGD([weight], lam=1e-4)
     settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
     make_scheduler("target", optimizer, 20, 1, field="lam", **settings).step_epoch()
-    assert optimizer.param_groups[0]["lam"] == pytest.approx(1e-4 * 0.8 / 0.525)
+    assert optimizer.param_groups[0]["lam"] == pytest.approx(1e-5 * nonzero / 0.525)
 
 
 def test_a_regulariser_that_is_gone_is_left_alone():
