@@ -71,7 +71,8 @@ def test_weights_read_off_in_pieces_are_those_of_the_whole(monkeypatch, regulari
         monkeypatch.setattr(dual, "CHUNK", chunk)
         monkeypatch.setattr(bregman, "BATCH", batch)
         params = weights(regularizer, sparse=True)
-        params += weights(regularizer, sparse=True, seed=1) if len(params) == 1 else []
+        for seed in (1, 2) if len(params) == 1 else ():
+            params += weights(regularizer, sparse=True, seed=seed)
         if not contiguous:
             params = [torch.nn.Parameter(strided(param.detach())) for param in params]
         optimizer = AdaBreg(params, lr=0.05, lam=0.1, regularizer=regularizer)

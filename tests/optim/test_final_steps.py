@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnbreg.optim import SPARSIFIERS, AdaBreg, LinBreg, ProxSGD, prune_and_keep
+from snnbreg.optim import SPARSIFIERS, AdaBreg, Course, LinBreg, ProxSGD, prune_and_keep
 from sparsifier_course import course, random, step
 
 BREGMAN = {
@@ -79,6 +79,37 @@ def test_debias_can_ask_for_an_exact_density(method, start):
     assert int((given.network.w0 != 0).sum()) == 24
 
 
+@pytest.mark.parametrize("has_gradient", [True, False])
+def test_of_other_optimizers_zeros_join_by_their_gradient(has_gradient):
+    given = course([[0.5, 0.0, -0.3, 0.0, 0.0]], epochs=1, steps=2)
+    debias = SPARSIFIERS["debias"](given, 0.6, begin=0.5)
+    given.network.w0.grad = torch.tensor([[0.0, 0.1, 0.0, -0.2, 0.0]]) if has_gradient else None
+    debias.after_step()
+    joined = 3 if has_gradient else 1  # none is nearer than another: the first
+    assert debias.masks["w0"][0].nonzero().flatten().tolist() == sorted([0, 2, joined])
+
+
+def test_debias_can_begin_at_the_first_step():
+    given = course([[0.5, 0.0]], epochs=1, steps=2)
+    debias = SPARSIFIERS["debias"](given, begin=0.5)
+    step(debias, [[0.0, 0.0]])
+    step(debias, [[1.0, 1.0]])
+    assert given.network.w0.tolist() == [[pytest.approx(0.4), 0.0]]
+
+
+def test_debias_leaves_other_groups_as_they_are():
+    given = course([[1.0, 0.0]], [[1.0, 0.0]], epochs=1, steps=2)
+    first, second = given.weights.values()
+    groups = [{"params": [first], "lam": 0.2}, {"params": [second], "lam": 0.3}]
+    for kind in (LinBreg, torch.optim.SGD):
+        optimizer = kind(groups if kind is LinBreg else given.weights.values(), lr=0.1)
+        only = Course(given.network, {"w0": first}, {"weights": optimizer}, 1, 2)
+        debias = SPARSIFIERS["debias"](only, begin=0.5)
+        debias.after_step()
+        held = [(g.get("regularizer"), g.get("lam")) for g in optimizer.param_groups]
+        assert held == ([("none", 0.0), ("l1", 0.3)] if kind is LinBreg else [(None, None)])
+
+
 def test_debias_refuses_a_constraint():
     given = course(random(4, 5).abs(), kind=AdaBreg, regularizer="l1_nonneg")
     with pytest.raises(ValueError, match="l1_nonneg: it constrains"):
@@ -106,3 +137,12 @@ def test_prune_and_keep_prunes_so_that_zeros_stay(kind):
     optimizer.step()
     for weight, mask in zip(weights.values(), masks.values(), strict=True):
         assert not weight[~mask].any()
+
+
+def test_what_was_zero_before_pruning_keeps_its_dual_variable():
+    weight = nn.Parameter(torch.tensor([3.0, 0.5, 0.0]))
+    optimizer = LinBreg([weight], lr=0.1, lam=1.0)
+    weight.grad = torch.tensor([0.0, 0.0, -5.0])
+    optimizer.step()
+    prune_and_keep({"weight": weight}, 1 / 3, optimizer)
+    assert optimizer.dual(weight).tolist() == pytest.approx([4.0, 0.0, 0.5])

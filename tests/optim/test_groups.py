@@ -31,6 +31,16 @@ def test_the_first_match_wins_and_the_order_is_kept():
     assert assigned[1].params[0] is net["input"].weight
 
 
+def test_a_pattern_can_be_for_few_dimensions_alone():
+    rules = [{"pattern": "^input", "max_dims": n} for n in (1, 2)] + [{"pattern": ""}]
+    assigned = assign_groups(network().named_parameters(), rules)
+    assert [(entry.title, entry.names, entry.settings) for entry in assigned] == [
+        ("^input of at most 1 dimension", ("input.bias",), {}),
+        ("^input of at most 2 dimensions", ("input.weight",), {}),
+        ("(all)", ("readout.weight", "readout.bias"), {}),
+    ]
+
+
 def test_groups_build_an_optimizer_and_hold_names_but_no_pattern():
     assigned = assign_groups(network().named_parameters(), RULES)
     optimizer = AdaBreg(groups_for(assigned), lr=0.1, lam=1.0)

@@ -39,6 +39,26 @@ def test_gmp_forces_a_last_update():
     assert kept(gmp) == 20
 
 
+def test_gmp_counts_its_period_from_where_it_begins():
+    given = course(random(20, 20), epochs=1, steps=40)
+    gmp = SPARSIFIERS["gmp"](given, 0.2, begin=0.075, end=1.0, every=10)
+    changed = []
+    for number in range(1, 41):
+        before = kept(gmp)
+        step(gmp, torch.zeros(20, 20))
+        changed += [number] * (kept(gmp) != before)
+    assert changed == [13, 23, 33, 40]
+
+
+def test_gmp_prunes_at_once_where_its_end_is_its_beginning():
+    gmp = SPARSIFIERS["gmp"](course(random(10, 10), epochs=1, steps=10), 0.2, begin=0.5, end=0.5)
+    counts = []
+    for _ in range(7):
+        step(gmp, torch.zeros(10, 10))
+        counts.append(kept(gmp))
+    assert counts == [100] * 4 + [20] * 3
+
+
 # -- pruning and training again --------------------------------------------------------------------
 
 
@@ -79,6 +99,14 @@ def test_magnitude_can_go_on_with_the_last_learning_rate():
 def test_magnitude_needs_two_epochs():
     with pytest.raises(ValueError, match="two epochs"):
         run("magnitude", 1)
+    _, states, _ = run("magnitude", 2, density=0.2)
+    assert [count for count, _ in states] == [30, 6]
+
+
+@pytest.mark.parametrize(("retrain", "dense"), [(0.01, 9), (0.99, 1)])
+def test_magnitude_has_an_epoch_before_pruning_and_one_after_it(retrain, dense):
+    _, states, _ = run("magnitude", 10, density=0.2, retrain=retrain, method="fine_tune")
+    assert [count for count, _ in states] == [30] * dense + [6] * (10 - dense)
 
 
 @pytest.mark.parametrize("per", ["epoch", "step"])
@@ -125,8 +153,23 @@ def test_iterative_prunes_by_trained_weights_and_sets_all_else_back():
 
 def test_a_plateau_can_be_rewound_to_its_start_alone():
     run("iterative", 9, schedule="plateau", rounds=2)
+    iterative = SPARSIFIERS["iterative"](course(random(6, 5)), rounds=2, rewind=1)
+    plateau = make_scheduler("plateau", iterative.optimizer, iterative.length, 4)
     with pytest.raises(ValueError, match="rewound to its start alone"):
-        run("iterative", 10, schedule="plateau", rounds=2, rewind=1)
+        iterative.follow([plateau])  # before the first epoch
+
+
+def test_iterative_takes_what_it_rewinds_to_from_a_state():
+    one, other = (
+        SPARSIFIERS["iterative"](course(random(6, 5, seed=seed), epochs=4), 0.5, rounds=1)
+        for seed in range(2)
+    )
+    one.before_epoch(0)
+    other.load_state_dict(one.state_dict())
+    for epoch in (1, 2):  # pruned by its own weights and set back to those of the first
+        other.before_epoch(epoch)
+    assert kept(other) == 15
+    assert torch.equal(other.course.network.w0, random(6, 5) * other.masks["w0"])
 
 
 # -- Lasso -----------------------------------------------------------------------------------------
@@ -134,13 +177,13 @@ def test_a_plateau_can_be_rewound_to_its_start_alone():
 
 @pytest.mark.parametrize("decoupled", [True, False])
 def test_lasso_walks_around_zero(decoupled):
-    given = course([[0.05]])
-    lasso = SPARSIFIERS["lasso"](given, 1.0, lam=1.0, decoupled=decoupled)
+    given = course([[0.1]])
+    lasso = SPARSIFIERS["lasso"](given, 1.0, lam=2.0, decoupled=decoupled)
     seen = []
     for _ in range(3):
         step(lasso, [[0.0]])
         seen.append(given.network.w0.item())
-    assert seen == pytest.approx([-0.05, 0.05, -0.05])
+    assert seen == pytest.approx([-0.1, 0.1, -0.1])
 
 
 @pytest.mark.parametrize(("decoupled", "expected"), [(True, 0.8), (False, 0.9)])
@@ -162,6 +205,12 @@ def test_lasso_thresholds_once_and_shrinks_no_more(end, decoupled):
         if number >= 8 * end:
             assert torch.equal(given.network.w0, before)
     assert int((given.network.w0 != 0).sum()) == 9
+
+
+def test_lasso_prefers_every_weight_to_a_zero():
+    given = course([[0.0, 0.1, 0.3, 0.0, 0.2]], epochs=1, steps=1)
+    step(SPARSIFIERS["lasso"](given, 0.4, lam=0.0, end=1.0), [[0.0] * 5])
+    assert given.network.w0.tolist() == [pytest.approx([0, 0, 0.3, 0, 0.2])]
 
 
 def test_group_lasso_ranks_groups_as_wholes():

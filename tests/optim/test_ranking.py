@@ -24,6 +24,7 @@ def test_the_largest_are_those_of_a_stable_sort(count):
     expected = torch.zeros(50, dtype=torch.bool)
     expected[order] = True
     assert torch.equal(keep_largest(scores, count), expected)
+    assert keep_largest(scores, count).dtype == torch.bool
 
 
 def test_erk_of_the_spoken_digits_network():
@@ -37,6 +38,18 @@ def test_erk_of_the_spoken_digits_network():
     assert counts[-1] == 2560
     assert sum(counts) == round(0.1 * 235_008)  # not 23,502, the sum of rounded numbers
     assert all(abs(c - share) < 1 for c, share in zip(counts, shares, strict=True))
+
+
+def test_what_is_missing_goes_to_the_largest_fractions_wherever_they_stand():
+    shapes = [(1, 3), (4, 2), (3, 3)]  # 1.05, 2.8 and 3.15 weights
+    assert layer_counts(shapes, 0.35, "uniform") == [1, 3, 3]
+
+
+def test_the_allocation_says_how_many_of_each_matrix_are_kept():
+    shapes = [(10, 10), (2, 5)]  # 22 weights of 110; by 20/100 to 7/10: 16.3 and 5.7
+    expected = {"layer": [20, 2], "erk": [16, 6], "global": [22]}
+    assert {name: Budget(shapes, 0.2, name).final for name in expected} == expected
+    assert [Budget(shapes, 0.2, name).sizes for name in expected] == [[100, 10], [100, 10], [110]]
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "erk"])

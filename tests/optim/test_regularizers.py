@@ -223,6 +223,7 @@ def test_unknown_name_lists_the_valid_ones(name):
         ("group_neurons:in+out", [(2, 3)], "is for 2 parameters, but the group has 1"),
         ("group_neurons:in+out", [(2, 3), (2, 3)], r"columns .* has in \(2, 3\), out \(2, 3\)"),
         ("group_neurons:in+out", [(2, 3), (2,)], r"columns .* has in \(2, 3\), out \(2,\)"),
+        ("group_neurons:in+out", [(1, 3), (1,)], r"columns .* has in \(1, 3\), out \(1,\)"),
     ],
 )
 def test_what_a_name_does_not_fit_is_said(name, shapes, message):
@@ -239,6 +240,18 @@ def test_groups_that_are_registered_again_replace_the_first():
         assert (theta == 0).nonzero().flatten().tolist() == [alone]
 
 
+def test_a_name_of_groups_may_have_a_colon():
+    register_groups("net:first", torch.tensor([0, 0, 1]))
+    theta = prox("group_labels:net:first", torch.tensor([3.0, 0.5, 0.5]), 1.0)
+    assert (theta == 0).tolist() == [False, False, True]
+
+
+def test_neurons_of_a_single_parameter_are_its_rows():
+    v = points(CASES[0], 1).view(2, 3)
+    joint = get_regularizer("group_neurons:in", v.shape).joint([v.shape])
+    torch.testing.assert_close(joint.prox(v.flatten(), 0.3).view(2, 3), prox("group_rows", v, 0.3))
+
+
 def test_group_regularizer_refuses_a_bias():
     with pytest.raises(ValueError, match=r"'group_rows' needs a parameter of 2 dimensions.*\(5,\)"):
         prox("group_rows", torch.zeros(5), 1.0)
@@ -248,8 +261,11 @@ def test_group_regularizer_refuses_a_bias():
 
 
 def test_a_regulariser_that_couples_parameters_takes_no_single_one():
-    v = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match="couples the parameters of its group"):
-        get_regularizer("group_neurons:in+out").prox(v, 1.0)
+    v, coupling = torch.zeros(2, 3), get_regularizer("group_neurons:in+out")
+    for function, arguments in (
+        (coupling.value, (v,)), (coupling.subgradient, (v,)), (coupling.prox, (v, 1.0)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="couples the parameters of its group"):
+            function(*arguments)
     with pytest.raises(ValueError, match="is for 2 parameters"):
         prox("group_neurons:in+out", v, 1.0)

@@ -136,6 +136,13 @@ def test_lam_before_the_first_step_is_the_one_that_counts(kind):
 
 
 @BREGMAN
+def test_the_dual_variable_knows_a_lam_of_zero_that_was_written_since_the_last_step(kind):
+    optimizer, param = moved(kind)
+    optimizer.param_groups[0]["lam"] = 0.0
+    assert torch.equal(optimizer.dual(param), param.detach().double())
+
+
+@BREGMAN
 def test_lam_to_zero_and_back_starts_zeros_afresh(kind):
     optimizer, param = moved(kind)
     theta = param.detach().clone()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from snnbreg.optim import SPARSIFIERS, AdaBreg
+from snnbreg.optim import SPARSIFIERS, AdaBreg, Course
 from sparsifier_course import course, force, kept, random, step
 
 EVERY = pytest.mark.parametrize("name", SPARSIFIERS)
@@ -122,6 +122,14 @@ def test_what_is_drawn_is_a_function_of_seed_step_and_stream():
     assert all(one not in drawn[:i] for i, one in enumerate(drawn))
 
 
+@pytest.mark.parametrize("seed", [3, 2**60])
+def test_a_run_that_goes_on_draws_what_it_drew_in_earlier_versions(seed):
+    sparsifier = SPARSIFIERS["gmp"](course(random(4, 6), seed=seed))
+    sparsifier.step = 5
+    number = 8 * (1_000_003 * seed + 5) + 2
+    assert sparsifier.generator(2).initial_seed() == number & (2**63 - 1)
+
+
 @EVERY
 def test_masks_of_other_matrices_are_refused(name):
     one, other = (SPARSIFIERS[name](course(random(4, n)), density=0.5) for n in (5, 6))
@@ -147,20 +155,26 @@ def test_optimizers_that_make_their_own_zeros_are_refused(name):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("gmp", {"allocation": "rows"}, "layer, erk, global"), ("gmp", {"every": 0}, "every"),
-        ("gmp", {"begin": 0.5, "end": 0.4}, "end"), ("gmp", {"end": 1.1}, "end"),
-        ("gmp", {"begin": -0.1}, "begin"), ("gmp", {"end": 0.0}, "end"),
+        ("gmp", {"allocation": "rows"}, "layer, erk, global"),
+        ("gmp", {"every": 0}, "Invalid every"), ("gmp", {"begin": 0.5, "end": 0.4}, "Invalid end"),
+        ("gmp", {"end": 1.1}, "Invalid end"), ("gmp", {"begin": -0.1}, "Invalid begin"),
+        ("gmp", {"end": 0.0}, "Invalid end"),
         ("magnitude", {"method": "rewind"}, "learning_rate, fine_tune"),
         ("magnitude", {"retrain": 0.6}, "cannot be rewound by 6"),
-        ("magnitude", {"retrain": 0.0}, "retrain"), ("iterative", {"rounds": 0}, "rounds"),
+        ("magnitude", {"retrain": 0.0}, "Invalid retrain"),
+        ("iterative", {"rounds": 0}, "Invalid rounds"),
         ("iterative", {"rounds": 10}, "11 trainings within 10 epochs are 0 epochs"),
         ("iterative", {"rounds": 4, "rewind": 2}, None), ("iterative", {"rewind": -1}, "rewind"),
-        ("set", {"fraction": 1.0}, "fraction"), ("set", {"allocation": "global"}, "per layer"),
+        ("set", {"fraction": 1.0}, "Invalid fraction"),
+        ("set", {"allocation": "global"}, "per layer"),
         ("rigl", {"second_moment": "mean"}, "zero, gradient"),
-        ("rigl", {"fraction": 0}, "fraction"), ("rigl", {"every": 0}, "every"),
-        ("deepr", {"growth": "all"}, "random, gradient"),
-        ("deepr", {"temperature": -1.0}, "temperature"), ("lasso", {"lam": -1.0}, "lam"),
-        ("lasso", {"regularizer": "l0"}, "l0"), ("debias", {"begin": 0.0}, "begin"),
+        ("rigl", {"fraction": 0}, "Invalid fraction"), ("rigl", {"every": 0}, "Invalid every"),
+        ("rigl", {"end": 1.1}, "Invalid end"), ("deepr", {"growth": "all"}, "random, gradient"),
+        ("deepr", {"l1": -1.0}, "Invalid l1"), ("deepr", {"birth": -1.0}, "Invalid birth"),
+        ("deepr", {"temperature": -1.0}, "Invalid temperature"),
+        ("lasso", {"lam": -1.0}, "Invalid lam"), ("lasso", {"end": 1.1}, "Invalid end"),
+        ("lasso", {"regularizer": "l0"}, "l0"), ("debias", {"begin": 0.0}, "Invalid begin"),
+        ("debias", {"begin": 1.1}, "Invalid begin"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_named(name, settings, message):
@@ -169,3 +183,33 @@ def test_bad_settings_are_named(name, settings, message):
         return
     with pytest.raises(ValueError, match=message):
         SPARSIFIERS[name](course(random(4, 5)), **settings)
+
+
+def test_without_settings_they_are_those_of_the_documentation():
+    def made(name, **expected):
+        found = vars(SPARSIFIERS[name](course(random(10, 10), epochs=10, steps=100)))
+        assert {key: found[key] for key in expected} == expected
+
+    made("gmp", begin=0, end=750, every=100)
+    made("magnitude", length=5, method="learning_rate")
+    made("iterative", rounds=4, first=0)
+    made("set", fraction=0.3)
+    made("rigl", alpha=0.3, every=100, end=750, second_moment="zero", regrow_dropped=True)
+    made("deepr", l1=1e-5, temperature=2.5e-11, growth="random", birth=1e-12)
+    made("lasso", lam=1e-4, names=["l1"], decoupled=True, end=900)
+    made("str", begin=200, end=600)
+    made("debias", exact=False, begin=750)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("lasso", {"lam": 1.0}), ("deepr", {"l1": 1.0, "temperature": 1.0})]
+)
+def test_a_matrix_that_no_optimizer_moves_is_not_shrunk_either(name, settings):
+    """A frozen one has no learning rate."""
+    given = course(random(3, 4), random(3, 4, seed=1))
+    network, optimizer = given.network, torch.optim.SGD([given.network.w0], lr=0.1)
+    only = Course(network, given.weights, {"weights": optimizer}, 10, 20)
+    before = {name: w.detach().clone() for name, w in given.weights.items()}
+    step(SPARSIFIERS[name](only, 1.0, **settings), torch.zeros(3, 4), torch.zeros(3, 4))
+    assert torch.equal(network.w1, before["w1"])
+    assert not torch.equal(network.w0, before["w0"])

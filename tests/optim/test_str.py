@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from snnbreg.optim import SPARSIFIERS
+from snnbreg.optim import SPARSIFIERS, Course
 from snnbreg.optim.sparsifiers.soft_threshold import soft_threshold
 from sparsifier_course import course, kept, random, step
 
@@ -130,3 +130,14 @@ def test_it_goes_on_where_it_was_saved():
             step(sparse, random(6, 8, seed=number + 1))
         assert torch.equal(one.course.network.w0, other.course.network.w0)
         assert torch.equal(one.offsets, other.offsets)
+
+
+def test_the_thresholds_have_a_name_where_the_weights_have():
+    given = course(random(4, 5))
+    named = torch.optim.SGD(given.network.named_parameters(), lr=0.1)
+    sparse = SPARSIFIERS["str"](Course(given.network, given.weights, {"weights": named}, 10, 20))
+    assert [group["param_names"] for group in named.param_groups] == [
+        ["w0"],
+        ["sparsifier.offsets"],
+    ]
+    assert named.param_groups[1]["params"][0] is sparse.offsets

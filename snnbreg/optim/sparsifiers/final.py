@@ -95,7 +95,8 @@ def prune_and_keep(
     """Set all but the largest weights to zero, once, so that they stay there at the next step.
 
     The optimizer forgets its moments of them, and a Bregman optimizer their dual variable: from
-    there they can come back only as far as new gradients carry them.
+    there they can come back only as far as new gradients carry them. What was zero before keeps
+    its dual variable.
 
     Args:
         weights: by name; changed in place.

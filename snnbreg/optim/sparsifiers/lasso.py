@@ -69,13 +69,9 @@ class Lasso(Sparsifier):
             self.prune(self.budget.final)
 
     def magnitudes(self) -> list[Tensor]:
-        """|w|, or the norm of its group / sqrt(n): w / p, where p is the subgradient."""
-        ratios = [
-            torch.where(p == 0, 0.0, (weight.detach() / p).abs())
-            for weight, p in zip(self.weights, self.subgradients(), strict=True)
-        ]
-        pairs = zip(ratios, self.masks.values(), strict=True)
-        return [torch.where(mask, ratio, -1.0) for ratio, mask in pairs]
+        """|w|, or the norm of its group / sqrt(n): w / p, p the subgradient; 0 for zeros."""
+        pairs = zip(self.weights, self.subgradients(), strict=True)
+        return [torch.where(p == 0, 0.0, (weight.detach() / p).abs()) for weight, p in pairs]
 
     def subgradients(self) -> list[Tensor]:
         """An element p of dJ(w) for every matrix."""

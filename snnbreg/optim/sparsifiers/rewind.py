@@ -186,4 +186,4 @@ class Iterative(_StartsAgain):
         """See the base class."""
         super().load_state_dict(state)
         own = self.course.network.state_dict()
-        self.rewound = {n: v.to(own[n].device, copy=True) for n, v in state["rewound"].items()}
+        self.rewound = {n: v.to(own[n].device) for n, v in state["rewound"].items()}

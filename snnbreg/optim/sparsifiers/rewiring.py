@@ -40,7 +40,7 @@ class Rewiring(RandomStart):
             weight, mask = self.course.weights[name], self.masks[name]
             idle = mask & (weight == 0)
             count = min(int(idle.sum()), int((dropped != 0).sum()))
-            back = keep_largest(torch.where(dropped != 0, dropped.abs(), -1.0), count)
+            back = keep_largest(dropped.abs(), count)
             mask &= ~keep_largest(idle.to(weight.dtype), count)
             mask |= back
             weight.add_(dropped * back)
@@ -54,6 +54,6 @@ class Rewiring(RandomStart):
         """See the base class; in a state from before anything waited, nothing does."""
         super().load_state_dict(state)
         self.dropped = {
-            name: value.to(self.course.weights[name].device, copy=True)
+            name: value.to(self.course.weights[name].device)
             for name, value in state.get("dropped", {}).items()
         }

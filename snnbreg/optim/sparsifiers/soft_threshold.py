@@ -51,7 +51,7 @@ class STR(GMP):
     def __init__(
         self, course: Course, density: float = 0.1, begin: float = 0.2, end: float = 0.6
     ) -> None:
-        super().__init__(course, density, "global", begin, end, every=1)
+        super().__init__(course, density, "global", begin, end)
         self.dense = {name: w.detach().clone() for name, w in course.weights.items()}
         self.offsets = nn.Parameter(self.weights[0].new_zeros(len(self.dense)))
         self.shift = torch.full_like(self.offsets.detach()[0], -torch.inf)
