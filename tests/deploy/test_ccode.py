@@ -162,11 +162,29 @@ int main(void)
 )
 @pytest.mark.parametrize("bits", [32, 8])
 def test_on_a_bare_metal_arm_core(bits: int, tmp_path: Path) -> None:
-    network = convert(small_network(), STEPS, "sum_cross_entropy").network
-    _export(tmp_path, network if bits == 32 else quantize(network, bits), recordings(4))
+    """Classes, spikes and scores are those of the simulator; a wrong one fails the target."""
+    network = convert(small_network(tau=1.7), STEPS, "sum_cross_entropy").network
+    network = network if bits == 32 else quantize(network, bits)
+    _export(tmp_path, network, recordings(4))
     done = _make(tmp_path, "check-arm")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 samples, 0 differ" in done.stdout
+    assert done.stdout.endswith("4 samples, 0 differ; 4 of 4 labels right\n")
+    assert not done.stderr
+    counts, right = recordings(1), Simulator(network).run(recordings(1)[0]).classes
+    write_samples(tmp_path / "samples.bin", network, [Sample(counts[0], right, (right + 1) % 3)])
+    done = _make(tmp_path, "check-arm")
+    assert done.returncode != 0
+    assert f"sample 0: class {right}, expected {(right + 1) % 3}" in done.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize("missing", ["ARM", "EMULATOR"])
+def test_without_the_tools_for_arm_the_check_says_so(missing: str, tmp_path: Path) -> None:
+    network = convert(small_network(), STEPS, "sum_cross_entropy").network
+    write_program(tmp_path, network)
+    done = _make(tmp_path, "check-arm", f"{missing}=no-such-program -x")
+    assert done.returncode == 0
+    assert "On a bare-metal ARM core: skipped" in done.stdout
 
 
 @pytest.mark.parametrize(("receivers", "ctype"), [(256, "u1"), (257, "u2")])
