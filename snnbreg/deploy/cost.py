@@ -27,7 +27,7 @@ import numpy as np
 
 from snnbreg.deploy.network import Array, DeployedNetwork, Synapses
 from snnbreg.deploy.simulator import Answer, Events, Simulator, raster
-from snnbreg.deploy.tables import Table, index_type, matrices, tables, waiting
+from snnbreg.deploy.tables import Table, index_type, matrices, padded, tables, waiting
 
 
 def cost(network: DeployedNetwork, recordings: Iterable[Array]) -> dict[str, Any]:
@@ -109,17 +109,17 @@ def size(network: DeployedNetwork, layout: str = "auto") -> dict[str, int]:
         **parts,
         "tables": sum(parts.values()),
         "rings": rings,
-        "memory": rings + _memory(network),
+        "memory": rings + _memory(network, layout),
         "longest_delay": max(synapses.longest_delay for _, synapses in network.matrices()),
     }
 
 
-def _memory(network: DeployedNetwork) -> int:
+def _memory(network: DeployedNetwork, layout: str) -> int:
     """Membranes, currents and spikes of a step, as the C program has them."""
     total = 0
-    for i, layer in enumerate(network.all_layers()):
-        arrays = 2 + (layer.gain is not None)
-        total += 4 * arrays * layer.neurons
+    for i, layer, own in matrices(network, layout):
+        wide = padded(layer.neurons) if any(matrix.rows for matrix in own) else layer.neurons
+        total += 4 * (layer.neurons + wide * (1 + (layer.gain is not None)))
         if i < len(network.layers) or network.readout_kind == "spiking":
             total += 4 * layer.neurons + (layer.neurons + 1) * index_type(layer.neurons).itemsize
     return total

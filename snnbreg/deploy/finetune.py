@@ -22,7 +22,8 @@ from snnbreg.deploy.network import DeployedNetwork
 from snnbreg.deploy.proof import Task
 from snnbreg.models import DelayedRecurrentLIF, SpikingNetwork
 
-LR = 2e-4
+LR = 1e-3
+"""Adam's, chosen on validation samples alone: ``results/deploy/README.md``."""
 
 
 class Rows(NamedTuple):
