@@ -159,15 +159,13 @@ def _operations(
 ) -> int:
     """Weights that events meet until the last step; an event of n counts once, or n times."""
     step = np.repeat(np.arange(steps), np.diff(events.pointer))
-    length = np.diff(synapses.pointer)
-    weight = events.value if counted else np.ones(len(events.sender), np.int64)
-    total = 0
-    for sender in np.unique(events.sender):
-        mine = events.sender == sender
-        for a in range(synapses.lists[sender], synapses.lists[sender + 1]):
-            inside = step[mine] + later + synapses.delay[a] < steps
-            total += int(length[a]) * int(weight[mine][inside].sum(dtype=np.int64))
-    return total
+    first, count = synapses.lists[events.sender], np.diff(synapses.lists)[events.sender]
+    event = np.repeat(np.arange(len(count)), count)  # of every list that an event sets off
+    a = first[event] + np.arange(len(event)) - (np.cumsum(count) - count)[event]
+    inside = step[event] + later + synapses.delay[a] < steps
+    entries = np.diff(synapses.pointer)[a] * inside
+    times = events.value[event] if counted else 1
+    return int((entries * times).sum(dtype=np.int64))
 
 
 def _updates(network: DeployedNetwork, answer: Answer) -> int:
