@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from snnbreg.commands.export import load_trained
+from snnbreg.commands.exporting import load_trained
 from snnbreg.deploy import (
     DeployedNetwork,
     Simulator,

@@ -32,12 +32,18 @@ def _evaluate(parser: ArgumentParser) -> None:
 
 def _export(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", help="run folder")
-    add("overrides", nargs="*", metavar="KEY=VALUE",
-        help="dataset.root, dataset.cache, dataset.eval_batch_size, model.engine")  # fmt: skip
-    add("--out", required=True, metavar="DIR", help="where the files go")
-    add("--bits", type=int, choices=(32, 8, 6, 4), default=32,
-        help="of a weight: 32 are floats, fewer whole numbers (%(default)s)")  # fmt: skip
+    add("folder", help="run folder, or one that holds run folders")
+    add(
+        "overrides",
+        nargs="*",
+        metavar="RUN or KEY=VALUE",
+        help="more run folders; dataset.root, dataset.cache, dataset.eval_batch_size, model.engine",
+    )
+    add("--out", required=True, metavar="DIR",
+        help="where the files go; of many exports, each goes to DIR/RUN/exports/BITS, unless it\n"
+        "is there: the same command goes on, and snnbreg report DIR compares them")  # fmt: skip
+    add("--bits", type=_bits, default=[32], metavar="BITS",
+        help="of a weight: 32 are floats; 8, 6, 4 whole numbers; several: 8,4 (32)")  # fmt: skip
     add("--finetune", type=int, default=0, metavar="EPOCHS",
         help="of training with rounded weights on the found support (%(default)s)")  # fmt: skip
     add("--samples", type=int, default=100, metavar="N",
@@ -182,6 +188,13 @@ COMMANDS = {
 
 def _integers(text: str) -> list[int]:
     return [int(entry) for entry in text.split(",")]
+
+
+def _bits(text: str) -> list[int]:
+    found = _integers(text)
+    if not set(found) <= {32, 8, 6, 4}:
+        raise ValueError("bits are 32, 8, 6 or 4")
+    return found
 
 
 def _numbers(text: str) -> list[float]:

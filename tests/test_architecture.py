@@ -28,7 +28,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "deploy": ({"models", "functional"}, {"torch", "numpy", "numba", "nir"}),
     "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
     "assembly": (
-        {"admm", "datasets", "models", "optim", "runs", "schedulers", "training"},
+        {"admm", "datasets", "deploy", "models", "optim", "runs", "schedulers", "training"},
         {"torch", "numpy", "hydra", "omegaconf"},
     ),
     "commands": (

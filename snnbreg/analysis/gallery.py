@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnbreg.analysis import autoencoder, bregman, canvas, confusion, curves, methods, states, steps
+from snnbreg.analysis import (
+    autoencoder,
+    bregman,
+    canvas,
+    confusion,
+    curves,
+    exports,
+    methods,
+    states,
+    steps,
+)
 from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.strategies import strategies_table
@@ -66,6 +76,12 @@ FIGURES = {
         methods.accuracy_by_method, "Methods at equal density",
         "Deployed test accuracy against the number of non-zero weights, a line per method; dashed: "
         "dense networks of several sizes. Settings chosen on the validation split. Bars: one "
+        "standard deviation over runs."),
+    "accuracy_against_cost": Picture(
+        exports.accuracy_against_cost, "Accuracy against bytes and operations",
+        "Exported networks (snnbreg export), dense and sparse together: deployed test accuracy "
+        "against the bytes of their tables, and against the weights that events meet in a test "
+        "sample. A line joins the networks of a method with weights of the same form. Bars: one "
         "standard deviation over runs."),
     "bregman_figure2": Picture(
         bregman.figure2, "SGD, LinBreg and ProxSGD over λ",
@@ -128,11 +144,13 @@ TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
     "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
     "strategies": lambda runs: [strategies_table(runs, name) for name in datasets(runs)],
+    "bits": lambda runs: [exports.bits_table(runs, name) for name in datasets(runs)],
+    "cost": lambda runs: [exports.cost_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],
     "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
 }
-"""The tables in the order of a report; those of ``paired``, ``methods``, ``strategies`` and
-``lambda`` are one per data set."""
+"""The tables in the order of a report; those of ``paired``, ``methods``, ``strategies``,
+``bits``, ``cost`` and ``lambda`` are one per data set."""
 
 
 def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Table]:

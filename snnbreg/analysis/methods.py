@@ -78,7 +78,8 @@ def _asked(run: Run) -> float | None:
     return None
 
 
-def _goal(run: Run) -> str:
+def goal(run: Run) -> str:
+    """What a run was told, in words: a density, the neurons of a dense network, or lambda."""
     asked = _asked(run)
     if asked is not None:
         return f"{100 * asked:g} %"
@@ -88,22 +89,28 @@ def _goal(run: Run) -> str:
     return run.lam_words
 
 
+def method_names(runs: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Every run with its method, and the epochs where the method's runs differ in them."""
+    lengths: dict[str, set[Any]] = {}
+    for run in runs:
+        lengths.setdefault(method_name(run), set()).add(run.settings.get("trainer.epochs"))
+    return [
+        (run, f"{name}, {run.settings.get('trainer.epochs')} epochs" if several else name)
+        for run in runs
+        for name in [method_name(run)]
+        for several in [len(lengths[name]) > 1]
+    ]
+
+
 def points(runs: Sequence[Run], dataset: str) -> list[Point]:
     """Every method of a data set at every density, by method and then by density.
 
     Returns:
         Nothing where there is a single method, or where no run was asked for a density.
     """
-    ended = of_dataset(runs, dataset)
-    lengths: dict[str, set[Any]] = {}
-    for run in ended:
-        lengths.setdefault(method_name(run), set()).add(run.settings.get("trainer.epochs"))
     found: dict[tuple[str, str, str], list[Run]] = {}
-    for run in ended:
-        kind = method_name(run)
-        several = len(lengths[kind]) > 1
-        name = f"{kind}, {run.settings.get('trainer.epochs')} epochs" if several else kind
-        found.setdefault((kind, name, _goal(run)), []).append(run)
+    for run, name in method_names(of_dataset(runs, dataset)):
+        found.setdefault((method_name(run), name, goal(run)), []).append(run)
     chosen = []
     for key, members in found.items():
         groups = group_runs(members)

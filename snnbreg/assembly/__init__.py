@@ -2,7 +2,7 @@
 
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder
-from snnbreg.assembly.load import TrainedRun, load_run, trained_network, with_options
+from snnbreg.assembly.load import TrainedRun, load_run, load_start, trained_network, with_options
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.objects import (
@@ -37,6 +37,7 @@ __all__ = [
     "count_parameters",
     "explain",
     "load_run",
+    "load_start",
     "logging_to",
     "reported",
     "run",

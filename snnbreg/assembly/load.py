@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from snnbreg.assembly.objects import CPU, build_network, build_splits
 from snnbreg.assembly.schema import check
-from snnbreg.runs import Run, load_network
+from snnbreg.runs import Run, RunFolder, load_checkpoint, load_network
 
 Sizes = tuple[int, int, tuple[int, int, int] | None]  # channels of a frame, classes, image
 
@@ -94,6 +95,23 @@ def trained_network(
         network = build_network(config, channels, classes, device, image)
     load_network(network, checkpoint["network"], source)
     return network.eval()
+
+
+def load_start(config: Mapping[str, Any], network: nn.Module) -> None:
+    """Give a new network the weights of ``trainer.start``, where that is asked for.
+
+    Args:
+        config: checked.
+        network: is changed.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it is damaged, or that of another network.
+    """
+    start = config["trainer"]["start"]
+    if start is not None:
+        path = RunFolder(start).best if Path(start).is_dir() else Path(start)
+        load_network(network, load_checkpoint(path)["network"], str(path))
 
 
 def _sizes(state: Mapping[str, torch.Tensor]) -> Sizes | None:

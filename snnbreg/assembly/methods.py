@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from snnbreg.assembly.names import is_method, unknown_option
 from snnbreg.assembly.schema import FILLED
 from snnbreg.assembly.settings import Config, arguments, naming, target_named
+from snnbreg.deploy import RoundedWeights, convert
+from snnbreg.models import SpikingNetwork
 from snnbreg.optim import (
     SPARSIFIERS,
     Course,
@@ -32,6 +34,8 @@ from snnbreg.training.penalties import PENALTIES, Penalty
 from snnbreg.training.processes import Processes
 
 log = logging.getLogger(__name__)
+
+LONG = 1 << 16  # steps: no weight is so late that it matters to nobody
 
 
 def build_optimizers(config: Config, network: nn.Module) -> dict[str, Optimizer]:
@@ -162,7 +166,7 @@ def build_hooks(
         for key in wanted:
             if trainer[key]:
                 raise ValueError(f"trainer.{key}=true needs a network with delays")
-        return first
+        return [*first, *_rounded(config, network, optimizers)]
     annealed = functools.partial(
         annealed_sigma,
         epochs=trainer["epochs"] if sparsifier is None else sparsifier.length,
@@ -174,7 +178,28 @@ def build_hooks(
         return annealed(epoch if sparsifier is None else sparsifier.place(epoch))
 
     hooks = [make(network, optimizers.values()) for key, make in wanted.items() if trainer[key]]
-    return [*first, AnnealedSigma(network, sigma), *hooks]
+    return [*first, AnnealedSigma(network, sigma), *hooks, *_rounded(config, network, optimizers)]
+
+
+def _rounded(config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer]) -> list[Hook]:
+    """The hook of ``trainer.weight_bits``, where that is asked for."""
+    bits = config["trainer"]["weight_bits"]
+    if bits is None:
+        return []
+    if bits not in (8, 6, 4):
+        raise ValueError(f"trainer.weight_bits={bits} must be 8, 6, 4 or null")
+    if hasattr(optimizers["weights"], "resync"):
+        name = config["optim"]["name"]
+        raise ValueError(
+            f"trainer.weight_bits trains the weights that are not zero, and optim={name} chooses "
+            "these itself: take optim=adam, adamw or sgd"
+        )
+    deployed = convert(network, LONG, config["model"]["objective"]).network
+    spiking = cast(SpikingNetwork, network)  # as convert has seen
+    spiking.round_delays_()
+    return [
+        cast(Hook, RoundedWeights(spiking, deployed, bits))
+    ]  # its package knows nothing of training
 
 
 def build_gradient_steps(
@@ -221,7 +246,7 @@ def build_method(
 def _refuse_gradient_settings(config: Config) -> None:
     """Say which settings a method without gradient steps does not use; refuse those asked for."""
     method, trainer = config["optim"]["name"], config["trainer"]
-    keys = ("grad_clip", "penalties", "round_delays_in_place", "clamp_delays")
+    keys = ("grad_clip", "penalties", "round_delays_in_place", "clamp_delays", "weight_bits")
     given = [f"trainer.{key}" for key in keys if trainer[key]]
     given += [f"scheduler.{key}" for key in ("lam", "delays") if config["scheduler"][key]]
     if given:

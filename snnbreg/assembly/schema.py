@@ -43,6 +43,7 @@ EXTRA: dict[str, dict[str, Any]] = {
         "resume": Any, "threads": typing.Optional[int],  # noqa: UP045
         "round_delays_in_place": bool, "clamp_delays": bool,
         "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
+        "start": typing.Optional[str], "weight_bits": typing.Optional[int],  # noqa: UP045
     },
     "logger": {},
     "method": {},  # of a method in the group optim, which makes no gradient steps
@@ -62,7 +63,7 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
         ],
         "sparsifier": None,
     },
-    "trainer": {"penalties": []},
+    "trainer": {"penalties": [], "start": None, "weight_bits": None},
 }
 # Keys that a group's file may leave out likewise.
 OPTIONAL = {"model": {"sigma_decay"}}

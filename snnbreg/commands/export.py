@@ -1,260 +1,116 @@
-"""Make a trained network ready for a chip, with the proof that nothing changed."""
+"""Make trained networks ready for a chip, with the proof that nothing changed.
+
+Of many runs, or with several numbers of bits, each export lies below a slim copy of its run
+(config, summary, predictions), where a report finds it: ``DIR/RUN/exports/8``. Kill it at any time:
+the same command makes only what is missing.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
+import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
+import yaml
 
-from snnbreg import assembly
-from snnbreg.commands.evaluate import FREE, given_options
-from snnbreg.deploy import (
-    NAME,
-    Batch,
-    Conversion,
-    DeployedNetwork,
-    Sample,
-    Simulator,
-    calibrate,
-    convert,
-    finetune,
-    prove,
-    trained_answers,
-    whole_counts,
-    write_network,
-    write_program,
-    write_samples,
-)
-from snnbreg.deploy.cost import cost
-from snnbreg.deploy.nir_graph import NAME as NIR
-from snnbreg.deploy.nir_graph import write_nir
-from snnbreg.models import SpikingNetwork
-from snnbreg.runs import RunFolder, load_checkpoint, write_atomically
-from snnbreg.training import Task
+from snnbreg.commands.exporting import REPORT, Choices, export, made_of
+from snnbreg.runs import read_run, read_runs, write_atomically
 
-REPORT = "export.json"
-SAMPLES = "samples.bin"
-COST = "cost.json"
-CALIBRATED = 600
-"""Training samples, evenly spaced, that choose how weights are rounded."""
+COPIED = ("summary.json", "predictions.npz")
+PLACES = ("root", "cache")
+"""Of ``dataset``: where its files lie, which a copy leaves out."""
 
 
-class Trained(NamedTuple):
-    """A run's network with what is needed to show it recordings."""
+def run(options: Namespace) -> int:
+    """Export and say what was found; 1 where one of many could not be made."""
+    folders = [options.folder, *(word for word in options.overrides if "=" not in word)]
+    overrides = [word for word in options.overrides if "=" in word]
+    rest = (options.samples, options.layout, options.checkpoint)
+    wanted = [
+        Choices(bits, *rest, options.finetune if bits < 32 or len(options.bits) == 1 else 0)
+        for bits in options.bits
+    ]
+    if len(folders) == len(wanted) == 1 and not _holds_runs(Path(folders[0])):
+        report = export(folders[0], options.out, wanted[0], overrides)
+        print(_table(report))
+        print(f"Export: {options.out}; make -C {options.out} check compiles and compares")
+        return 0
+    failed = 0
+    for path in _finished(folders):
+        for choices in wanted:
+            try:
+                print(_one_of_many(path, Path(options.out), choices, overrides), flush=True)
+            except (ValueError, OSError) as error:
+                failed = 1
+                print(f"Failed: {path.name}, {choices.bits} bits: {error}", file=sys.stderr)
+    return failed
 
-    network: nn.Module
-    config: dict[str, Any]
-    splits: Any
-    task: Task
-    input_scale: float
-    """A frame is a whole count times this."""
-    about: dict[str, Any]
-    """Of where it comes from, for the file."""
 
-    def batches(self, split: str) -> Any:
-        """The batches of a split, in order, never augmented."""
-        device = assembly.build_device({**self.config, "device": "cpu"})
-        return assembly.build_loader(self.config, self.splits, split, device).epoch(0)
+def _holds_runs(folder: Path) -> bool:
+    return not (folder / "checkpoints").is_dir() and folder.is_dir() and bool(read_runs(folder))
 
 
-def load_trained(folder: str, checkpoint: str, overrides: list[str]) -> Trained:
-    """Read a run folder.
-
-    Args:
-        folder: with ``checkpoints/``.
-        checkpoint: ``best``, ``last`` or a file.
-        overrides: ``key=value``, of ``dataset.root``, ``dataset.cache``, ...
+def _finished(folders: Sequence[str]) -> list[Path]:
+    """The runs at or below some folders that have been completed.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: another key, a damaged checkpoint or that of another network.
+        ValueError: there is none, or two of them have the same name.
     """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder}")
-    run = RunFolder(folder)
-    path = {"best": run.best, "last": run.last}.get(checkpoint, Path(checkpoint))
-    state = load_checkpoint(path)
-    _, given = given_options(overrides, {}, FREE, "of an export")
-    config = assembly.with_options(state["config"], {**given, "device": "cpu"})
-    splits = assembly.build_splits(config)
-    about = {
-        "run": Path(folder).resolve().name,
-        "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "epoch": state["epoch"],
-        "config": dict(state["config"]),
-    }
-    return Trained(
-        assembly.trained_network(config, state, splits.sizes, str(path)),
-        config,
-        splits,
-        assembly.build_task(config),
-        1.0 if splits.encoder is not None else splits.test.scale,
-        about,
-    )
+    paths = [run.path for folder in folders for run in read_runs(folder)
+             if run.status == "completed" and (run.path / "checkpoints").is_dir()]  # fmt: skip
+    paths = list(dict.fromkeys(path.resolve() for path in paths))
+    if not paths:
+        raise ValueError(f"There is no completed run with checkpoints in {', '.join(folders)}")
+    twice = {path.name for path in paths if sum(path.name == other.name for other in paths) > 1}
+    if twice:
+        raise ValueError(f"Several runs have the name {twice.pop()}: export them one by one")
+    return paths
 
 
-class Choices(NamedTuple):
-    """What the command line chooses beside the run."""
-
-    bits: int = 32
-    samples: int = 100
-    layout: str = "auto"
-    checkpoint: str = "best"
-    finetune: int = 0
-
-
-def export(folder: str, out: str, choices: Choices, overrides: list[str]) -> dict[str, Any]:
-    """Write all files of an export; returns what ``export.json`` says.
-
-    Args:
-        folder: a run folder.
-        out: a folder for the files.
-        choices: bits of a weight, test samples for ``make check``, layout of the C tables.
-        overrides: ``key=value``, see :func:`load_trained`.
+def _one_of_many(path: Path, out: Path, choices: Choices, overrides: list[str]) -> str:
+    """Make one export unless it is there; says so in a line.
 
     Raises:
-        ValueError: the run's network cannot be exported, or the proof failed; nothing is written.
+        ValueError: the run cannot be exported, or another run's copy lies where its own should.
     """
-    trained = load_trained(folder, choices.checkpoint, overrides)
-    tuned = _finetuned(trained, choices)
-    objective = trained.config["model"]["objective"]
-    conversion = convert(
-        trained.network, trained.splits.steps, objective, trained.input_scale, trained.about
-    )
-    answers = _answers(trained)
-    proof = prove(answers, conversion.network, conversion.removed)
-    network, report = conversion.network, _shape(conversion)
-    report |= {"split": "test", "proof": proof.as_dict()}
-    if tuned:
-        report["finetuned"] = tuned
-    if choices.bits < 32:
-        network, report["integers"] = _integers(trained, network, choices.bits, answers)
-    place = Path(out)
-    write_network(place / NAME, network)
-    write_program(place, network, choices.layout)
-    write_samples(place / SAMPLES, network, _samples(network, answers, choices.samples))
-    report["nir"] = _write_nir(place / NIR, network)
-    found = cost(network, (recording for batch in answers for recording in batch.counts))
-    for name, content in ((COST, found), (REPORT, report)):
-        _write_json(place / name, content)
-    return {**report, "cost": found}
+    home = out / path.name
+    _copy(path, home)
+    label = str(choices.bits) + (f"_finetuned{choices.finetune}" if choices.finetune else "")
+    place = home / "exports" / label
+    report, state = _read(place / REPORT), "there already"
+    if report is None or report["made_of"] != made_of(path, choices):
+        (place / REPORT).unlink(missing_ok=True)
+        report, state = export(str(path), place, choices, overrides), "made"
+    acc = ", ".join(f"{split} {value:.4f}" for split, value in report["acc"].items())
+    return f"{place}: {state}; {acc}"
 
 
-def _write_nir(path: Path, network: DeployedNetwork) -> str:
-    """The file's name, or why there is none."""
-    if network.integer:
-        return "none: NIR has no neurons of whole numbers"
-    if importlib.util.find_spec("nir") is None:
-        return "none: pip install 'snnbreg[nir]'"
-    write_nir(path, network)
-    return path.name
+def _copy(path: Path, home: Path) -> None:
+    """A run's config, summary and predictions, which are all that tables need."""
+    if home.exists() and home.samefile(path):
+        return
+    for name in COPIED:
+        content, file = (path / name).read_bytes(), home / name
+        if file.exists() and file.read_bytes() != content:
+            raise ValueError(f"{home} holds another run of this name: choose another --out")
+        _write(file, content)
+    config = read_run(path).config
+    config["dataset"] |= {key: None for key in PLACES if key in config["dataset"]}
+    _write(home / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+def _write(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
 
 
-def _finetuned(trained: Trained, choices: Choices) -> dict[str, Any]:
-    """Train with rounded weights where that is asked for; what there is to say about it."""
-    if not choices.finetune:
-        return {}
-    if choices.bits == 32:
-        raise ValueError("--finetune trains rounded weights: give --bits 8, 6 or 4 too")
-    config, network = trained.config, cast(SpikingNetwork, trained.network)
-    scale = trained.input_scale
-    before = convert(network, trained.splits.steps, config["model"]["objective"], scale).network
-    device = assembly.build_device(config)
-    loader = assembly.build_loader(config, trained.splits, "train", device, training=True)
-    torch.manual_seed(config["seed"])  # of dropout
-    with assembly.using_threads(config):
-        losses = finetune(
-            network, before, loader.epoch, trained.task, choices.bits, choices.finetune
-        )
-    return {"epochs": choices.finetune, "losses": losses}
-
-
-def _answers(trained: Trained) -> list[Batch]:
-    """Of the trained network, on the whole test split."""
-    network: Any = trained.network
-    with assembly.using_threads(trained.config):
-        return list(
-            trained_answers(network, trained.batches("test"), trained.input_scale, trained.task)
-        )
-
-
-def _integers(
-    trained: Trained, network: DeployedNetwork, bits: int, answers: list[Batch]
-) -> tuple[DeployedNetwork, dict[str, Any]]:
-    """The network in whole numbers, calibrated on training samples, and how it does."""
-    frames = [whole_counts(frames, trained.input_scale) for frames, _ in trained.batches("train")]
-    chosen = np.linspace(0, sum(map(len, frames)) - 1, CALIBRATED).astype(int)
-    steps = max(part.shape[1] for part in frames)
-    counts = np.concatenate([_longer(part, steps) for part in frames])[np.unique(chosen)]
-    found, calibration = calibrate(network, bits, list(counts))
-    simulator = Simulator(found)
-    right = equal = counted = 0
-    for batch in answers:
-        for recording, label, theirs in zip(batch.counts, batch.labels, batch.classes, strict=True):
-            own = simulator.run(recording).classes
-            right += int((own == label).sum())
-            equal += int((own == theirs).sum())
-            counted += int((label >= 0).sum())
-    return found, {
-        "bits": bits,
-        "fraction": found.fraction,
-        "nonzero": found.nonzero,
-        "calibration": calibration,
-        "acc": right / max(counted, 1),
-        "equal_classes": equal,
-    }
-
-
-def _longer(counts: Any, steps: int) -> Any:
-    """Recordings with empty steps at their end."""
-    return np.pad(counts, ((0, 0), (0, steps - counts.shape[1]), (0, 0)))
-
-
-def _samples(network: DeployedNetwork, answers: list[Batch], number: int) -> list[Sample]:
-    """The first test samples; the trained network's classes, or integers' own."""
-    simulator = Simulator(network)
-    found: list[Sample] = []
-    for batch in answers:
-        for counts, label, classes in zip(batch.counts, batch.labels, batch.classes, strict=True):
-            if len(found) < number:
-                own = simulator.run(counts).classes if network.integer else classes
-                found.append(Sample(counts, label, own))
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
-
-
-def _shape(conversion: Conversion) -> dict[str, Any]:
-    network = conversion.network
-    return {
-        "weights": network.about["trained"]["weights"],
-        "nonzero": network.nonzero,
-        "neurons": [layer.neurons for layer in network.layers],
-        "removed": conversion.removed,
-        "late_weights": conversion.late,
-        "longest_delays": {name: s.longest_delay for name, s in network.matrices()},
-    }
-
-
-def run(options: Namespace) -> None:
-    """Export and say what was found."""
-    choices = Choices(
-        options.bits, options.samples, options.layout, options.checkpoint, options.finetune
-    )
-    report = export(options.folder, options.out, choices, options.overrides)
-    print(_table(report))
-    print(f"Export: {options.out}; make -C {options.out} check compiles and compares")
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -268,9 +124,10 @@ def _table(report: dict[str, Any]) -> str:
         ("classes that differ", f"{proof['differing_classes']}"),
         ("accuracy", f"{proof['acc']:.4f}; trained network: {proof['trained_acc']:.4f}"),
     ]
-    if "integers" in report:
-        whole = report["integers"]
-        rows.append((f"in {whole['bits']} bits", f"accuracy {whole['acc']:.4f}"))
+    if "equal_classes" in report:
+        rows.append(
+            (f"in {report['made_of']['bits']} bits", f"accuracy {report['acc']['test']:.4f}")
+        )
     size, operations = report["cost"]["bytes"], report["cost"]["operations"]
     rows += [
         ("bytes", f"{size['tables']:,}; dense in float32: {size['dense_float32']:,}"),

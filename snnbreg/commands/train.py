@@ -28,6 +28,8 @@ def train(
     splits = assembly.build_splits(config, device)
     sizes = splits.channels, splits.classes
     network = assembly.build_network(config, *sizes, device, splits.image)
+    if checkpoint is None:
+        assembly.load_start(config, network)
     trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))

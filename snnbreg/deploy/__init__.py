@@ -3,7 +3,7 @@
 from snnbreg.deploy.ccode import write_program
 from snnbreg.deploy.convert import Conversion, convert
 from snnbreg.deploy.file import NAME, read_network, write_network
-from snnbreg.deploy.finetune import finetune
+from snnbreg.deploy.finetune import RoundedWeights, finetune
 from snnbreg.deploy.integers import calibrate, quantize
 from snnbreg.deploy.network import DeployedNetwork, Layer, Synapses
 from snnbreg.deploy.proof import Batch, Proof, prove, trained_answers, whole_counts
@@ -18,6 +18,7 @@ __all__ = [
     "DeployedNetwork",
     "Layer",
     "Proof",
+    "RoundedWeights",
     "Sample",
     "Simulator",
     "Synapses",

@@ -19,6 +19,7 @@ from snnbreg.deploy.decisions import (
     TABLE_BITS,
     exponent_factor,
 )
+from snnbreg.deploy.file import check_network
 from snnbreg.deploy.network import DeployedNetwork
 from snnbreg.deploy.simulator import SHIFT
 from snnbreg.deploy.tables import (
@@ -41,7 +42,12 @@ def write_program(folder: Path, network: DeployedNetwork, layout: str = "auto") 
         folder: made if it is not there.
         network: as ``convert``, ``quantize`` or ``read_network`` return it.
         layout: ``auto``, ``lists`` or ``rows``, see ``tables``.
+
+    Raises:
+        ValueError: an unknown layout, or a network that would read out of bounds; nothing is
+            written.
     """
+    check_network(network)
     folder.mkdir(parents=True, exist_ok=True)
     for name in FIXED:
         (folder / name).write_text((SOURCES / name).read_text())
@@ -104,7 +110,7 @@ def program(network: DeployedNetwork, layout: str) -> str:
     parts, resets, advances = [_head(network)], [], []
     for i, layer, own in matrices(network, layout):
         own = [matrix for matrix in own if len(matrix.synapses.weight)]
-        parts.append(state(network, i, layer))
+        parts.append(state(network, i, layer, own))
         resets += cleared(network, i)
         for matrix in own:
             parts.append(walk(network, i, layer, matrix))

@@ -9,9 +9,14 @@ from snnbreg.deploy.tables import (
     c_number,
     c_type,
     index_type,
+    padded,
     same,
     waiting,
 )
+
+AT_ONCE = {False: 8, True: 4}
+"""Rows in one pass over the receivers, of floats and of whole numbers: measured, as more need more
+registers (``scripts/benchmark_deploy.py``)."""
 
 
 def _number(network: DeployedNetwork) -> str:
@@ -22,16 +27,17 @@ def _fires(network: DeployedNetwork, i: int) -> bool:
     return i < len(network.layers) or network.readout_kind == "spiking"
 
 
-def state(network: DeployedNetwork, i: int, layer: Layer) -> str:
+def state(network: DeployedNetwork, i: int, layer: Layer, own: list[Matrix]) -> str:
     """Its memory but for what waits to arrive."""
     number, n = _number(network), layer.neurons
+    wide = padded(n) if any(matrix.rows for matrix in own) else n
     kind = "hidden" if i < len(network.layers) else f"{network.readout_kind} readout"
     lines = [
         f"/* layer {i}: {n} neurons, {kind} */",
-        f"static {number} v{i}[{n}], current{i}[{n}];",
+        f"static {number} v{i}[{n}], current{i}[{wide}];",
     ]
     if layer.gain is not None:
-        lines.append(f"static {number} input{i}[{n}];")
+        lines.append(f"static {number} input{i}[{wide}];")
     if _fires(network, i):
         lines.append(f"static int32_t fired{i}[{n}];")
         lines.append(f"static {c_type(index_type(n))} spikes{i}[{n + 1}];")
@@ -51,29 +57,60 @@ def _counted(matrix: Matrix) -> bool:
 
 
 def walk(network: DeployedNetwork, i: int, layer: Layer, matrix: Matrix) -> str:
-    """The function that adds one list, or one row, to the currents."""
-    name, target = matrix.name, f"current{i}"
+    """The function that adds the lists, or the rows, of some senders to the currents."""
+    name, target, number = matrix.name, f"current{i}", _number(network)
     if layer.gain is not None and name[0] == "w":
         target = f"input{i}"
-    counted = _counted(matrix)
-    value = f", {_number(network)} x" if counted else ""
+    ring, counted = waiting(matrix), _counted(matrix)
+    sender = c_type(ring.number if ring else index_type(matrix.synapses.senders))
+    if counted and ring is None:
+        sender = "uint16_t"  # a channel
+    counts = ", const uint8_t *count" if counted else ""
     times = "x * " if counted else ""
-    if matrix.rows:
+    value = f"const {number} x = {_input_value(network, 'count[k]')};" if counted else ""
+    head = f"static void {name}_gather(const {sender} *sender{counts}, unsigned senders)\n{{\n"
+    if not matrix.rows:
         return f"""\
-static void {name}_add(unsigned sender{value})
-{{
-    const {c_type(matrix.synapses.weight.dtype)} *weight = {name}_weight[sender];
-    unsigned i;
-    for (i = 0; i < {layer.neurons}; ++i)
-        {target}[i] += {times}weight[i];
+{head}    unsigned i, k, end;
+    for (k = 0; k < senders; ++k) {{
+        {value}
+        end = {name}_start[sender[k] + 1];
+        for (i = {name}_start[sender[k]]; i < end; ++i)
+            {target}[{name}_receiver[i]] += {times}{name}_weight[i];
+    }}
 }}
 """
+    return f"{head}{_rows(network, layer, matrix, target)}"
+
+
+def _rows(network: DeployedNetwork, layer: Layer, matrix: Matrix, target: str) -> str:
+    """The body of a function that adds rows: several in one pass over the receivers, in order."""
+    ctype, number, counted = (
+        c_type(matrix.synapses.weight.dtype),
+        _number(network),
+        _counted(matrix),
+    )
+    several = AT_ONCE[network.integer]
+    given, terms = [], []
+    for j in range(several):
+        given.append(f"const {ctype} *r{j} = {matrix.name}_weight[sender[k + {j}]];")
+        if counted:
+            given.append(f"const {number} x{j} = {_input_value(network, f'count[k + {j}]')};")
+        terms.append(f"x{j} * r{j}[i]" if counted else f"r{j}[i]")
+    lines = "\n        ".join(given)
+    first = "\n        ".join(given[: len(given) // several])
     return f"""\
-static void {name}_add(unsigned list{value})
-{{
-    unsigned k, end = {name}_start[list + 1];
-    for (k = {name}_start[list]; k < end; ++k)
-        {target}[{name}_receiver[k]] += {times}{name}_weight[k];
+    unsigned i, k;
+    for (k = 0; k + {several} <= senders; k += {several}) {{
+        {lines}
+        for (i = 0; i < {padded(layer.neurons)}; ++i)
+            {target}[i] = {"(" * (several - 1)}{target}[i] + {") + ".join(terms)};
+    }}
+    for (; k < senders; ++k) {{
+        {first}
+        for (i = 0; i < {padded(layer.neurons)}; ++i)
+            {target}[i] += {terms[0]};
+    }}
 }}
 """
 
@@ -98,11 +135,7 @@ def ring_text(network: DeployedNetwork, matrix: Matrix, ring: Waiting) -> str:
     loop = f"    unsigned list = {first}, end = {last} + 1u;\n    for (; list < end; ++list) {{\n"
     if synapses.one_list_per_sender:
         loop, body = "    {\n        unsigned list = sender;\n", body
-    value, given = (
-        (", uint8_t x", _input_value(network, f"{name}_value[{name}_slot][k]"))
-        if counted
-        else ("", "")
-    )
+    value, given = (", uint8_t x", f", {name}_value[{name}_slot]") if counted else ("", "")
     values = f"static uint8_t {name}_value[{slots}][{lists}];\n" if counted else ""
     return f"""\
 static {ctype} {name}_waiting[{slots}][{lists}];
@@ -116,9 +149,7 @@ static void {name}_send(unsigned sender{value})
 
 static void {name}_arrive(void)
 {{
-    unsigned k, end = {name}_filled[{name}_slot];
-    for (k = 0; k < end; ++k)
-        {name}_add({name}_waiting[{name}_slot][k]{", " + given if given else ""});
+    {name}_gather({name}_waiting[{name}_slot]{given}, {name}_filled[{name}_slot]);
     {name}_filled[{name}_slot] = 0;
 }}
 """
@@ -153,7 +184,7 @@ def layer_step(network: DeployedNetwork, i: int, layer: Layer, own: list[Matrix]
         if layer.gain is not None:
             lines.append(f"    memset(input{i}, 0, sizeof input{i});")
     else:
-        lines.append(f"    memcpy(current{i}, bias{i}, sizeof current{i});")
+        lines.append(f"    memcpy(current{i}, bias{i}, sizeof bias{i});")
     lines.append(unused + _gather(network, i, names))
     lines.append(_charge(network, i, layer))
     if _fires(network, i):
@@ -169,17 +200,13 @@ def layer_step(network: DeployedNetwork, i: int, layer: Layer, own: list[Matrix]
 
 def _gather(network: DeployedNetwork, i: int, names: dict[str, Matrix]) -> str:
     lines = []
-    if "w" in names:
-        delayed = waiting(names["w"]) is not None
-        call = f"w{i}_send" if delayed else f"w{i}_add"
-        if i == 0:
-            value = "count[k]" if delayed else _input_value(network, "count[k]")
-            lines += ["    for (k = 0; k < events; ++k)", f"        {call}(channel[k], {value});"]
-        else:
-            lines += [f"    for (k = 0; k < count{i - 1}; ++k)",
-                      f"        {call}(spikes{i - 1}[k]);"]  # fmt: skip
-        if delayed:
-            lines.append(f"    w{i}_arrive();")
+    senders, count = ("channel", "events") if i == 0 else (f"spikes{i - 1}", f"count{i - 1}")
+    if "w" in names and waiting(names["w"]) is not None:
+        value = ", count[k]" if i == 0 else ""
+        lines += [f"    for (k = 0; k < {count}; ++k)", f"        w{i}_send({senders}[k]{value});",
+                  f"    w{i}_arrive();"]  # fmt: skip
+    elif "w" in names:
+        lines.append(f"    w{i}_gather({senders}, {'count, ' if i == 0 else ''}{count});")
     if "u" in names:
         lines.append(f"    u{i}_arrive();")
     return "\n".join(lines)

@@ -27,7 +27,7 @@ import numpy as np
 
 from snnbreg.deploy.network import Array, DeployedNetwork, Synapses
 from snnbreg.deploy.simulator import Answer, Events, Simulator, raster
-from snnbreg.deploy.tables import Table, index_type, matrices, tables, waiting
+from snnbreg.deploy.tables import Table, index_type, matrices, padded, tables, waiting
 
 
 def cost(network: DeployedNetwork, recordings: Iterable[Array]) -> dict[str, Any]:
@@ -109,17 +109,17 @@ def size(network: DeployedNetwork, layout: str = "auto") -> dict[str, int]:
         **parts,
         "tables": sum(parts.values()),
         "rings": rings,
-        "memory": rings + _memory(network),
+        "memory": rings + _memory(network, layout),
         "longest_delay": max(synapses.longest_delay for _, synapses in network.matrices()),
     }
 
 
-def _memory(network: DeployedNetwork) -> int:
+def _memory(network: DeployedNetwork, layout: str) -> int:
     """Membranes, currents and spikes of a step, as the C program has them."""
     total = 0
-    for i, layer in enumerate(network.all_layers()):
-        arrays = 2 + (layer.gain is not None)
-        total += 4 * arrays * layer.neurons
+    for i, layer, own in matrices(network, layout):
+        wide = padded(layer.neurons) if any(matrix.rows for matrix in own) else layer.neurons
+        total += 4 * (layer.neurons + wide * (1 + (layer.gain is not None)))
         if i < len(network.layers) or network.readout_kind == "spiking":
             total += 4 * layer.neurons + (layer.neurons + 1) * index_type(layer.neurons).itemsize
     return total
@@ -159,15 +159,13 @@ def _operations(
 ) -> int:
     """Weights that events meet until the last step; an event of n counts once, or n times."""
     step = np.repeat(np.arange(steps), np.diff(events.pointer))
-    length = np.diff(synapses.pointer)
-    weight = events.value if counted else np.ones(len(events.sender), np.int64)
-    total = 0
-    for sender in np.unique(events.sender):
-        mine = events.sender == sender
-        for a in range(synapses.lists[sender], synapses.lists[sender + 1]):
-            inside = step[mine] + later + synapses.delay[a] < steps
-            total += int(length[a]) * int(weight[mine][inside].sum(dtype=np.int64))
-    return total
+    first, count = synapses.lists[events.sender], np.diff(synapses.lists)[events.sender]
+    event = np.repeat(np.arange(len(count)), count)  # of every list that an event sets off
+    a = first[event] + np.arange(len(event)) - (np.cumsum(count) - count)[event]
+    inside = step[event] + later + synapses.delay[a] < steps
+    entries = np.diff(synapses.pointer)[a] * inside
+    times = events.value[event] if counted else 1
+    return int((entries * times).sum(dtype=np.int64))
 
 
 def _updates(network: DeployedNetwork, answer: Answer) -> int:

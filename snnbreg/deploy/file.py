@@ -39,23 +39,52 @@ _LISTS = ("lists", "delay", "pointer", "receiver")
 
 
 def write_network(path: Path, network: DeployedNetwork) -> None:
-    """Write a network; the same network gives the same bytes."""
+    """Write a network; the same network gives the same bytes.
+
+    Raises:
+        ValueError: it could not be read back, see :func:`check_network`.
+    """
+    check_network(network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        np.savez(file, **_arrays(network))  # type: ignore[arg-type]  # of the stub's own keyword
+
+
+def check_network(network: DeployedNetwork) -> None:
+    """Refuse a network whose lists or delays would be read out of bounds, or that is no network.
+
+    Raises:
+        ValueError: the message says where.
+    """
+    try:
+        _network(_arrays(network))
+    except _RefusedError as error:
+        raise ValueError(f"This is no network that can be deployed: {error}") from error
+
+
+def _arrays(network: DeployedNetwork) -> dict[str, Array]:
+    """The contents of the file."""
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     header |= {name: getattr(network, name) for name in _HEADER if name != "layers"}
     header["layers"] = len(network.layers)
     arrays: dict[str, Array] = {"header": np.array(json.dumps(header, default=_plain))}
     for name, layer in _named(network):
         arrays |= {f"{name}.{key}": getattr(layer, key) for key in ("bias", "threshold")}
-        arrays[f"{name}.kept"] = layer.kept.astype(np.int32)
+        arrays[f"{name}.kept"] = _int32(f"{name}.kept", layer.kept)
         if layer.gain is not None:
             arrays[f"{name}.gain"] = layer.gain
         for kind, synapses in layer.matrices():
             for key in _LISTS:
-                arrays[f"{name}.{kind}.{key}"] = getattr(synapses, key).astype(np.int32)
+                place = f"{name}.{kind}.{key}"
+                arrays[place] = _int32(place, getattr(synapses, key))
             arrays[f"{name}.{kind}.weight"] = synapses.weight
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # of the stub's own keyword
+    return arrays
+
+
+def _int32(name: str, numbers: Array) -> Array:
+    found = numbers.astype(np.int32)
+    _expect(np.array_equal(found, numbers), f"{name} has values beyond 32 bits")
+    return found
 
 
 def read_network(path: str | os.PathLike[str]) -> DeployedNetwork:

@@ -11,7 +11,7 @@ algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -22,7 +22,8 @@ from snnbreg.deploy.network import DeployedNetwork
 from snnbreg.deploy.proof import Task
 from snnbreg.models import DelayedRecurrentLIF, SpikingNetwork
 
-LR = 2e-4
+LR = 1e-3
+"""Adam's, chosen on validation samples alone: ``results/deploy/README.md``."""
 
 
 class Rows(NamedTuple):
@@ -34,6 +35,67 @@ class Rows(NamedTuple):
     """What a weight is multiplied by before it is rounded, (N, 1): the norm's share."""
     common: bool
     """One unit for all rows: the readout."""
+
+
+class RoundedWeights:
+    """The straight-through estimator as a hook of training: what it offers is a ``Hook``'s.
+
+    Between steps the network holds rounded weights, so that its gradient, its evaluation and its
+    checkpoints are those of whole numbers; the weights before rounding are kept here.
+
+    Args:
+        network: trained; its weights are rounded from now on.
+        deployed: as ``convert`` makes it; weights that are not in it become zeros, so that none
+            that matters to nobody sets the unit of a row.
+        bits: of a weight.
+    """
+
+    def __init__(self, network: SpikingNetwork, deployed: DeployedNetwork, bits: int) -> None:
+        self.bits, self._rows = bits, _rows(network)
+        _keep_what_matters_(network, deployed)
+        self.weights = [weight for entry in self._rows for weight in entry.weights]
+        self._support = [weight.detach() != 0 for weight in self.weights]
+        self.after_step()
+
+    def before_epoch(self, epoch: int) -> None:
+        """Nothing: the weights are rounded already."""
+
+    @torch.no_grad()
+    def after_backward(self) -> None:
+        """Put the weights before rounding back, for the step; zeros get no gradient."""
+        self._restore()
+        for weight, kept in zip(self.weights, self._support, strict=True):
+            if weight.grad is not None:
+                weight.grad.mul_(kept)
+
+    def after_step(self) -> None:
+        """Keep what the step has made, and round it."""
+        self._own = [weight.detach().clone() for weight in self.weights]
+        _round_(self._rows, self.bits)
+
+    def after_epoch(self, epoch: int) -> None:
+        """Round once more: a batch norm, whose share the units contain, may have changed."""
+        self._restore()
+        _round_(self._rows, self.bits)
+
+    def columns(self) -> dict[str, float]:
+        """Nothing to tell."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights before rounding, and which of them stay zero."""
+        return {"own": [own.clone() for own in self._own], "support": list(self._support)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
+        for mine, saved in ((self._own, state["own"]), (self._support, state["support"])):
+            for tensor, other in zip(mine, saved, strict=True):
+                tensor.copy_(other)
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for weight, own in zip(self.weights, self._own, strict=True):
+            weight.copy_(own)
 
 
 def finetune(
@@ -49,8 +111,7 @@ def finetune(
 
     Args:
         network: trained; in the mode it had, with the delays and sigma it had, afterwards.
-        deployed: as ``convert`` makes it; weights that are not in it become zeros, so that none
-            that matters to nobody sets the unit of a row.
+        deployed: see :class:`RoundedWeights`.
         batches: the training batches of an epoch.
         task: gives the loss.
         bits: of a weight.
@@ -65,12 +126,9 @@ def finetune(
     """
     if epochs < 1:
         raise ValueError(f"epochs={epochs} of fine-tuning must be 1 or more")
-    rows = _rows(network)
-    _keep_what_matters_(network, deployed)
-    weights = [weight for entry in rows for weight in entry.weights]
+    rounded = RoundedWeights(network, deployed, bits)
     biases = [p for name, p in network.named_parameters() if name.endswith("linear.bias")]
-    support = [weight != 0 for weight in weights]
-    optimizer = torch.optim.Adam([*weights, *biases], lr)
+    optimizer = torch.optim.Adam([*rounded.weights, *biases], lr)
     modes = {module: module.training for module in network.modules()}
     losses = []
     network.train()
@@ -80,44 +138,22 @@ def finetune(
     try:
         with network.hard_delays(0.0):
             for epoch in range(epochs):
-                found = [
-                    _step(network, frames, labels, task, rows, support, optimizer, bits)
-                    for frames, labels in batches(epoch)
-                ]
+                found = []
+                for frames, labels in batches(epoch):
+                    network.zero_grad()
+                    loss = task.score(network(frames), labels).loss
+                    loss.backward()
+                    rounded.after_backward()
+                    optimizer.step()
+                    rounded.after_step()
+                    found.append(float(loss.detach()))
                 losses.append(sum(found) / len(found))
                 for group in optimizer.param_groups:
                     group["lr"] = lr * (1.0 - (epoch + 1) / epochs)
-        _round_(rows, bits)
     finally:
         for module, training in modes.items():
             module.training = training
     return losses
-
-
-def _step(
-    network: SpikingNetwork,
-    frames: Tensor,
-    labels: Tensor,
-    task: Task,
-    rows: list[Rows],
-    support: list[Tensor],
-    optimizer: torch.optim.Optimizer,
-    bits: int,
-) -> float:
-    """The gradient at the rounded weights, applied to the others."""
-    weights = [weight for entry in rows for weight in entry.weights]
-    before = [weight.detach().clone() for weight in weights]
-    _round_(rows, bits)
-    network.zero_grad()
-    loss = task.score(network(frames), labels).loss
-    loss.backward()
-    with torch.no_grad():
-        for weight, own, kept in zip(weights, before, support, strict=True):
-            weight.copy_(own)
-            if weight.grad is not None:
-                weight.grad.mul_(kept)
-    optimizer.step()
-    return float(loss.detach())
 
 
 @torch.no_grad()

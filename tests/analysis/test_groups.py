@@ -35,6 +35,16 @@ def test_groups_differ_in_more_than_the_seed(make: Make, tmp_path: Path) -> None
     assert select(runs, {}) == runs
 
 
+def test_a_null_is_what_an_older_run_does_not_say(make: Make, tmp_path: Path) -> None:
+    make({"seed": 0})
+    make({"seed": 1, "trainer.weight_bits": None})
+    make({"seed": 2, "trainer.weight_bits": 4})
+    groups = group_runs(read_runs(tmp_path))
+    assert [[run.seed for run in group.runs] for group in groups] == [[0, 1], [2]]
+    make({"seed": 1})
+    assert len(newest(read_runs(tmp_path))) == 3
+
+
 def test_folds_are_repetitions_too(make: Make, tmp_path: Path) -> None:
     for fold in (1, 0, None):
         for seed in (0, 1):

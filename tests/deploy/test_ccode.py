@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy_cases import CASES, STEPS, recordings, small_network
+from deploy_cases import CASES, CHANNELS, STEPS, recordings, small_network
 from snnbreg.deploy import DeployedNetwork, Simulator, convert, quantize
 from snnbreg.deploy.ccode import write_program
 from snnbreg.deploy.samples import Sample, write_samples
@@ -76,6 +76,22 @@ def test_integers_are_the_simulators(case: str, tmp_path: Path) -> None:
 def test_scaled_inputs(bits: int, tmp_path: Path) -> None:
     network = convert(small_network(), STEPS, "sum_cross_entropy", input_scale=1 / 255).network
     _checked(tmp_path, network if bits == 32 else quantize(network, bits), "auto")
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [32, 8])
+def test_rows_of_many_senders_in_one_step(bits: int, tmp_path: Path) -> None:
+    """More senders than one pass adds, and some left over; more than 16 receivers."""
+    trained = small_network(hidden=(37, 21), density=0.7, tau=1.7, delay_scale=0.5)
+    network = convert(trained, STEPS, "sum_cross_entropy").network
+    network = network if bits == 32 else quantize(network, bits)
+    spikes = Simulator(network).run(np.full((STEPS, CHANNELS), 3, np.uint8)).spikes[0]
+    assert np.diff(spikes.pointer).max() > 8
+    counts = np.concatenate([recordings(3), np.full((1, STEPS, CHANNELS), 3, np.uint8)])
+    _export(tmp_path, network, counts, "rows")
+    done = _make(tmp_path, "check-plain", "OPTIMIZE=-O1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 samples, 0 differ" in done.stdout
 
 
 @needs_compiler
@@ -162,11 +178,29 @@ int main(void)
 )
 @pytest.mark.parametrize("bits", [32, 8])
 def test_on_a_bare_metal_arm_core(bits: int, tmp_path: Path) -> None:
-    network = convert(small_network(), STEPS, "sum_cross_entropy").network
-    _export(tmp_path, network if bits == 32 else quantize(network, bits), recordings(4))
+    """Classes, spikes and scores are those of the simulator; a wrong one fails the target."""
+    network = convert(small_network(tau=1.7), STEPS, "sum_cross_entropy").network
+    network = network if bits == 32 else quantize(network, bits)
+    _export(tmp_path, network, recordings(4))
     done = _make(tmp_path, "check-arm")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 samples, 0 differ" in done.stdout
+    assert done.stdout.endswith("4 samples, 0 differ; 4 of 4 labels right\n")
+    assert not done.stderr
+    counts, right = recordings(1), Simulator(network).run(recordings(1)[0]).classes
+    write_samples(tmp_path / "samples.bin", network, [Sample(counts[0], right, (right + 1) % 3)])
+    done = _make(tmp_path, "check-arm")
+    assert done.returncode != 0
+    assert f"sample 0: class {right}, expected {(right + 1) % 3}" in done.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize("missing", ["ARM", "EMULATOR"])
+def test_without_the_tools_for_arm_the_check_says_so(missing: str, tmp_path: Path) -> None:
+    network = convert(small_network(), STEPS, "sum_cross_entropy").network
+    write_program(tmp_path, network)
+    done = _make(tmp_path, "check-arm", f"{missing}=no-such-program -x")
+    assert done.returncode == 0
+    assert "On a bare-metal ARM core: skipped" in done.stdout
 
 
 @pytest.mark.parametrize(("receivers", "ctype"), [(256, "u1"), (257, "u2")])
@@ -196,7 +230,8 @@ def test_starts_are_as_small_as_they_can_be(entries: int, ctype: str) -> None:
     (0.3, {"w0_start", "w0_receiver", "w0_weight"}), (1.0, {"w0_weight"}),
 ])  # fmt: skip
 def test_the_smaller_layout_is_taken(density: float, names: set[str]) -> None:
-    network = convert(small_network(density=density), STEPS, "sum_cross_entropy").network
+    trained = small_network(hidden=(16, 8), density=density)
+    network = convert(trained, STEPS, "sum_cross_entropy").network
     found = {table.name for table in tables(network) if table.name.startswith("w0")}
     assert found == names
 

@@ -92,6 +92,13 @@ def test_bytes_by_hand() -> None:
     assert found["indices"] == weights + (CHANNELS + 1) + (9 + 1) + (8 + 1)
     assert found["biases_and_thresholds"] == 4 * (9 + 8 + CLASSES)
     assert (found["delays"], found["rings"]) == (0, 0)
+    # membranes, currents, who fired (4 bytes each) and their list, one longer than the layer
+    hidden = sum(3 * 4 * n + n + 1 for n in (9, 8))
+    assert found["memory"] == hidden + 2 * 4 * CLASSES
+    # rows, and the currents they are added to, are filled up to 16 receivers
+    rows = size(deployed, "rows")
+    assert rows["weights"] == 4 * 16 * (CHANNELS + 9 + 8)
+    assert rows["memory"] == found["memory"] + 4 * ((16 - 9) + (16 - 8) + (16 - CLASSES))
     eight = size(quantize(deployed, 8), "lists")
     assert eight["weights"] == weights
     assert eight["tables"] < found["tables"] / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deploy_cases import CASES, STEPS, recordings, small_network
-from snnbreg.deploy import NAME, Simulator, convert, read_network, write_network
+from snnbreg.deploy import NAME, Simulator, convert, read_network, write_network, write_program
 
 
 @pytest.fixture
@@ -153,3 +153,30 @@ def test_a_foreign_archive_is_refused(arrays: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / NAME, **arrays)
     with pytest.raises(ValueError, match="damaged or no exported network"):
         read_network(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "place", "value", "message"), [
+    ("receiver", 0, 9, "receiver has values outside 0 to"),
+    ("receiver", 0, -1, "receiver has values outside 0 to"),
+    ("receiver", 0, 2**32, "receiver has values beyond 32 bits"),
+    ("delay", 0, -1, "delay has values outside 0 to 11"),
+    ("delay", 0, STEPS, "delay has values outside 0 to 11"),
+    ("pointer", -1, 10_000, "pointer does not rise from 0"),
+    ("lists", 1, 99, "lists does not rise from 0"),
+    ("weight", slice(1), np.inf, "not finite"),
+])  # fmt: skip
+def test_neither_a_file_nor_a_program_is_made_of_a_damaged_network(
+    key: str, place: Any, value: Any, message: str, tmp_path: Path
+) -> None:
+    network = convert(small_network(), STEPS, "sum_cross_entropy").network
+    recurrent = network.layers[0].recurrent
+    assert recurrent is not None
+    array = getattr(recurrent, key).copy()
+    array[place] = value
+    damaged = replace(network.layers[0], recurrent=replace(recurrent, **{key: array}))
+    network = replace(network, layers=[damaged, *network.layers[1:]])
+    with pytest.raises(ValueError, match=message):
+        write_program(tmp_path / "program", network)
+    with pytest.raises(ValueError, match=message):
+        write_network(tmp_path / "file" / NAME, network)
+    assert not list(tmp_path.iterdir())
