@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from snnbreg.training.network import spiking_layers_of
 
-Penalty = Callable[[Mapping[str, Tensor]], Tensor]
-"""The spikes (T, B, N) by layer to a scalar that is added to the loss."""
+Mean = Callable[[Tensor], Tensor]
+"""A mean over the batch of all processes, from that over this process's samples of it."""
+Penalty = Callable[..., Tensor]
+"""The spikes (T, B, N) by layer, and a :data:`Mean`, to a scalar that is added to the loss."""
+
+
+def _own(mean: Tensor) -> Tensor:
+    """The :data:`Mean` of a single process."""
+    return mean
 
 
 def spike_count(weight: float) -> Penalty:
@@ -30,7 +37,11 @@ def spike_count(weight: float) -> Penalty:
         5.0
     """
     _check("weight", weight, weight >= 0)
-    return lambda spikes: weight * torch.stack([s.sum(0).mean() for s in spikes.values()]).sum()
+
+    def penalty(spikes: Mapping[str, Tensor], mean: Mean = _own) -> Tensor:
+        return weight * mean(torch.stack([s.sum(0).mean() for s in spikes.values()])).sum()
+
+    return penalty
 
 
 def rate_bounds(weight: float, low: float = 0.0, high: float = 1.0) -> Penalty:
@@ -54,8 +65,8 @@ def rate_bounds(weight: float, low: float = 0.0, high: float = 1.0) -> Penalty:
     _check("low", low, 0 <= low <= high)
     _check("high", high, high <= 1)
 
-    def penalty(spikes: Mapping[str, Tensor]) -> Tensor:
-        rates = [layer.mean((0, 1)) for layer in spikes.values()]
+    def penalty(spikes: Mapping[str, Tensor], mean: Mean = _own) -> Tensor:
+        rates = [mean(layer.mean((0, 1))) for layer in spikes.values()]
         outside = [(low - rate).clamp(min=0) + (rate - high).clamp(min=0) for rate in rates]
         return weight * torch.stack([distance.square().mean() for distance in outside]).sum()
 
@@ -105,10 +116,10 @@ class Penalties:
             for hook in hooks:
                 hook.remove()
 
-    def added_to(self, loss: Tensor) -> Tensor:
+    def added_to(self, loss: Tensor, mean: Mean = _own) -> Tensor:
         """The loss of the last forward pass with all penalties."""
         for term in self.terms:
-            loss = loss + term(self._spikes)
+            loss = loss + term(self._spikes, mean)
         return loss
 
 
