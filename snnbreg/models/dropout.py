@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from .segments import Carrying
 
 
-class HeldDropout(nn.Module):
+class HeldDropout(Carrying):
     """Dropout with one mask per sample and neuron, the same at all time steps.
 
     A kept neuron is scaled by 1/(1 - p). Does nothing in evaluation mode or at p = 0.
@@ -53,6 +55,14 @@ class HeldDropout(nn.Module):
         """
         if not self.training or self.p == 0.0:
             return None
+        if self.carry is None:
+            return self._draw(like)
+        if self.carry.state is None:
+            self.carry.state = self._draw(like)
+        mask: Tensor = self.carry.state
+        return mask
+
+    def _draw(self, like: Tensor) -> Tensor:
         batch, mine = (like.shape[1], slice(None)) if self.part is None else self.part
         mask = like.new_empty(batch, like.shape[2])
         return mask.bernoulli_(1.0 - self.p).div_(1.0 - self.p)[mine]

@@ -33,13 +33,17 @@ class Activity:
         self.counts[layer] = self.counts[layer] + count if layer in self.counts else count
         self.neuron_steps[layer] = self.neuron_steps.get(layer, 0) + events.numel()
 
+    def on_cpu(self) -> Activity:
+        """Itself, its counts moved to the CPU: to be sent to another process."""
+        self.counts = {layer: count.cpu() for layer, count in self.counts.items()}
+        return self
+
     def join(self, others: Sequence[Activity]) -> None:
         """Become what all of these have counted together, whether this one is among them or not."""
         counts: dict[str, Tensor] = {}
         steps: dict[str, int] = {}
         for other in others:
             for layer, count in other.counts.items():
-                count = count.cpu()
                 counts[layer] = counts[layer] + count if layer in counts else count
                 steps[layer] = steps.get(layer, 0) + other.neuron_steps[layer]
         self.counts, self.neuron_steps = counts, steps

@@ -120,7 +120,7 @@ def evaluate(
         sums = together.sums(*sums)
         own = own if answers is None else _interleaved(together, own)
         if activity is not None:
-            activity.join(together.gather(activity))
+            activity.join(together.gather(activity.on_cpu()))
     if sums[2] == 0:
         raise ValueError("There is nothing to evaluate: the split holds no samples with labels")
     if answers is not None:

@@ -92,8 +92,10 @@ class Penalties:
     """
 
     def __init__(self, network: nn.Module, terms: Sequence[Penalty] = ()) -> None:
-        self.terms, self.layers = list(terms), spiking_layers_of(network)
-        self._spikes: dict[str, Tensor] = {}
+        self.network, self.terms = network, list(terms)
+        self.layers = spiking_layers_of(network) if terms else {}
+        self._spikes: dict[str, list[Tensor]] = {}  # of segments of time, where there are some
+        self._watches = False
         if self.terms and not self.layers:
             raise ValueError("trainer.penalties needs a network with spiking layers")
 
@@ -101,14 +103,18 @@ class Penalties:
     def watching(self) -> Iterator[None]:
         """Inside: the spikes of each forward pass are kept for :meth:`of`."""
 
+        def begin(module: nn.Module, args: Any) -> None:
+            self._spikes, self._watches = {name: [] for name in self.layers}, True
+
         def watch(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: Any, spikes: Tensor) -> None:
-                self._spikes[name] = spikes
+                if self._watches:  # else a segment is computed again
+                    self._spikes[name].append(spikes)
 
             return hook
 
-        layers = self.layers.items() if self.terms else ()
-        hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
+        hooks = [layer.register_forward_hook(watch(name)) for name, layer in self.layers.items()]
+        hooks.append(self.network.register_forward_pre_hook(begin))
         try:
             yield
         finally:
@@ -118,8 +124,10 @@ class Penalties:
 
     def added_to(self, loss: Tensor, mean: Mean = _own) -> Tensor:
         """The loss of the last forward pass with all penalties."""
+        spikes = {name: torch.cat(parts) for name, parts in self._spikes.items()}
+        self._spikes, self._watches = {}, False
         for term in self.terms:
-            loss = loss + term(self._spikes, mean)
+            loss = loss + term(spikes, mean)
         return loss
 
 
