@@ -20,6 +20,7 @@ from snnbreg.assembly.objects import (
 from snnbreg.assembly.resume import settle
 from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import code_version, run_name
+from snnbreg.assembly.torchrun import in_turn, joined
 
 __all__ = [
     "TrainedRun",
@@ -36,6 +37,8 @@ __all__ = [
     "config_folder",
     "count_parameters",
     "explain",
+    "in_turn",
+    "joined",
     "load_run",
     "load_start",
     "logging_to",

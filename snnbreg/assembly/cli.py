@@ -23,9 +23,12 @@ from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.parallel import IN_USE
 from snnbreg.assembly.schema import takers
 from snnbreg.runs import FolderInUseError
+from snnbreg.training.processes import LostProcessError
 
 log = logging.getLogger(__name__)
 
+LOST = 74
+"""Exit code of a run that lost one of its processes (EX_IOERR of sysexits.h)."""
 USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 
@@ -134,6 +137,9 @@ def run(main: Callable[[], Any]) -> Any:
         return main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except LostProcessError as error:
+        print(f"Error: {explain(error)}", file=sys.stderr)
+        sys.exit(LOST)
     except USER_ERRORS as error:
         if full:
             raise

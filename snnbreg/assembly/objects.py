@@ -14,6 +14,7 @@ from torch import nn
 from snnbreg.assembly.methods import build_method
 from snnbreg.assembly.names import is_method, unknown_option
 from snnbreg.assembly.settings import Config, arguments, naming, target_named
+from snnbreg.assembly.torchrun import most_threads, on_this_machine
 from snnbreg.datasets import FrameLoader, Splits
 from snnbreg.optim import (
     assign_groups,
@@ -40,6 +41,9 @@ def build_device(config: Config) -> torch.device:
     name = config["device"]
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    rank, local = on_this_machine()
+    if name == "cuda" and local > 1:  # one GPU for each process
+        name = f"cuda:{rank}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -198,13 +202,16 @@ def build_trainer(
 def using_threads(config: Config) -> Iterator[None]:
     """Inside: ``trainer.threads`` CPU threads, or as many as the process has where it is null.
 
+    Several processes of one machine have no more than its cores together.
+
     Raises:
         ValueError: the number is not positive.
     """
     threads, before = config["trainer"]["threads"], torch.get_num_threads()
     if threads is not None and threads < 1:
         raise ValueError(f"trainer.threads={threads} must be at least 1, or null for all")
-    torch.set_num_threads(threads or before)
+    threads = threads or before
+    torch.set_num_threads(min(threads, most_threads()) if on_this_machine()[1] > 1 else threads)
     try:
         yield
     finally:
@@ -214,7 +221,7 @@ def using_threads(config: Config) -> Iterator[None]:
 @contextmanager
 def logging_to(config: Config, run: RunFolder, trainer: Trainer) -> Iterator[None]:
     """Give the trainer its loggers; they are closed whatever happens inside."""
-    trainer.loggers = build_loggers(config, run)
+    trainer.loggers = build_loggers(config, run) if trainer.processes.writes else []
     try:
         yield
     except BaseException:

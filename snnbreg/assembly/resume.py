@@ -24,7 +24,7 @@ GROUPS = ("dataset", "model", "optim", "scheduler", "trainer", "logger")
 # Keys that may differ without making it another run: where things lie and how fast they go.
 FREE = {
     "dataset": {"root", "cache", "eval_batch_size"},
-    "model": {"engine"},
+    "model": {"engine", "segments"},
     "optim": set(),
     "scheduler": set(),
 }

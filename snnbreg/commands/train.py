@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 from snnbreg import assembly
 from snnbreg.runs import RunFolder
 from snnbreg.training import chosen_score, summarise, summary_table
+from snnbreg.training.processes import Processes
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,8 @@ def train(
 ) -> dict[str, Any]:
     """Train what a checked config describes into a run folder; returns the run's summary."""
     device = assembly.build_device(config)
-    splits = assembly.build_splits(config, device)
+    with assembly.in_turn(Processes()):
+        splits = assembly.build_splits(config, device)
     sizes = splits.channels, splits.classes
     network = assembly.build_network(config, *sizes, device, splits.image)
     if checkpoint is None:
@@ -47,14 +50,22 @@ def main(cfg: DictConfig) -> float:
 
     NaN where there is none: a run that diverged is neither accurate nor free of errors.
     """
-    job = HydraConfig.get()
-    run, sweep = RunFolder(Path(job.runtime.output_dir)), job.mode == RunMode.MULTIRUN
-    with run.locked(wait=sweep):  # two jobs of a sweep may be the same run
-        config, checkpoint = assembly.settle(cfg, run.path, job.overrides.task, sweep)
+    job, processes = HydraConfig.get(), Processes()
+    sweep = job.mode == RunMode.MULTIRUN
+    with ExitStack() as stack:
+
+        def settled() -> tuple[Path, dict[str, Any], dict[str, Any] | None]:
+            run = RunFolder(Path(job.runtime.output_dir))
+            stack.enter_context(run.locked(wait=sweep))  # two jobs of a sweep may be the same run
+            return run.path, *assembly.settle(cfg, run.path, job.overrides.task, sweep)
+
+        path, config, checkpoint = processes.first(settled)
+        run = RunFolder(path)
         summary = run.read_summary() if sweep and run.finished() else None
         if summary is None:
             summary = train(config, run, checkpoint)
-    print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
+    if processes.writes:
+        print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
     if summary["status"] == "interrupted":
         raise KeyboardInterrupt
     if summary["status"] == "diverged" and not sweep:
@@ -64,5 +75,6 @@ def main(cfg: DictConfig) -> float:
 
 def run(arguments: list[str]) -> None:
     """Train as these arguments of Hydra's command line say."""
-    sys.argv[1:] = arguments  # where Hydra looks
-    main()
+    with assembly.joined(arguments) as given:
+        sys.argv[1:] = given  # where Hydra looks
+        main()

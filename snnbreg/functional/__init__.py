@@ -15,12 +15,13 @@ from .lif import (
     RESETS,
     LIFParameters,
     check_current,
+    continued_lif,
     leaky_integrator,
     lif,
     lif_parameters,
     lif_step,
 )
-from .recurrence import check_recurrence, delayed_recurrence
+from .recurrence import Carried, check_recurrence, continued_recurrence, delayed_recurrence
 from .surrogates import (
     SURROGATES,
     Surrogate,
@@ -33,12 +34,15 @@ from .surrogates import (
 __all__ = [
     "RESETS",
     "SURROGATES",
+    "Carried",
     "LIFParameters",
     "Surrogate",
     "atan_slope",
     "check_current",
     "check_delayed_linear",
     "check_recurrence",
+    "continued_lif",
+    "continued_recurrence",
     "delay_kernel",
     "delayed_linear",
     "delayed_recurrence",

@@ -160,15 +160,31 @@ def lif(current: Tensor, neuron: LIFParameters = DEFAULTS) -> Tensor:
         tensor([0., 1., 0., 1., 0.])
     """
     check_current(current)
-    v = torch.zeros_like(current[0])
+    return continued_lif(current, None, neuron)[0]
+
+
+def continued_lif(
+    current: Tensor, membrane: Tensor | None, neuron: LIFParameters = DEFAULTS
+) -> tuple[Tensor, Tensor]:
+    """A segment of time of :func:`lif`.
+
+    Args:
+        current: input of the segment, (T, B, N).
+        membrane: V after the step before it, (B, N); None at the beginning, where it is zero.
+        neuron: the neurons' parameters.
+
+    Returns:
+        Spikes, (T, B, N), and the membranes V after the last step, (B, N).
+    """
+    v = torch.zeros_like(current[0]) if membrane is None else membrane
     steps = []
     for current_t in current.unbind():
         spikes, v = lif_step(current_t, v, neuron)
         steps.append(spikes)
-    return torch.stack(steps)
+    return torch.stack(steps), v
 
 
-def leaky_integrator(current: Tensor, leak: float = 0.5) -> Tensor:
+def leaky_integrator(current: Tensor, leak: float = 0.5, membrane: Tensor | None = None) -> Tensor:
     """Membranes of neurons that never fire: V[t] = leak V[t-1] + I[t].
 
     The readout of DelRec's SHD network, which is written there as LIF neurons of threshold 1e8.
@@ -176,6 +192,7 @@ def leaky_integrator(current: Tensor, leak: float = 0.5) -> Tensor:
     Args:
         current: input, (T, B, K).
         leak: fraction of the membrane that remains after a step, 1 - 1/tau.
+        membrane: of the step before, (B, K); None at the beginning, where it is zero.
 
     Returns:
         Membranes, (T, B, K).
@@ -188,7 +205,7 @@ def leaky_integrator(current: Tensor, leak: float = 0.5) -> Tensor:
         tensor([1.0000, 1.5000, 1.7500])
     """
     check_current(current)
-    v = torch.zeros_like(current[0])
+    v = torch.zeros_like(current[0]) if membrane is None else membrane
     steps = []
     for current_t in current.unbind():
         v = torch.add(current_t, v, alpha=leak)

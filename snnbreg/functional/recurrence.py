@@ -19,7 +19,7 @@ Reference: Queant et al. 2025, "DelRec", arXiv 2509.24852, section 3, and its pu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,34 +69,76 @@ def delayed_recurrence(
         >>> spikes.flatten()
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
+    return continued_recurrence(current, None, weight, delay, half_width, mask, neuron)[0]
+
+
+class Carried(NamedTuple):
+    """What a recurrent layer takes from a segment of time into the next."""
+
+    membrane: Tensor
+    """V after the last step, (B, N)."""
+    spikes: Tensor
+    """Of the last P steps, (P, B, N): all that have not arrived yet, see ``kernel_length``."""
+
+
+def continued_recurrence(
+    current: Tensor,
+    carried: Carried | None,
+    weight: Tensor,
+    delay: Tensor,
+    half_width: Tensor,
+    mask: Tensor | None = None,
+    neuron: LIFParameters = DEFAULTS,
+) -> tuple[Tensor, Tensor]:
+    """A segment of time of :func:`delayed_recurrence`.
+
+    Args:
+        current: input of the segment, (T, B, N).
+        carried: from the segment before; None at the beginning.
+        weight: W, (N, N), row = receiver, column = sender.
+        delay: d in steps, (N,) or (N, N).
+        half_width: s >= 1 in steps, a scalar tensor or (N,).
+        mask: factors on the recurrent current, (B, N), or None.
+        neuron: the neurons' parameters.
+
+    Returns:
+        Spikes, (T, B, N), and the membranes V after the last step, (B, N).
+    """
     check_recurrence(current, weight, delay, half_width, mask)
-    kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
+    if carried is None:
+        carried = Carried(torch.zeros_like(current[0]), current.new_empty(0, *current.shape[1:]))
+    steps = len(current) + len(carried.spikes)
+    kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, steps))
     if delay.ndim == 2:
-        return _Recurrence.apply(current, None, weight * kernel, mask, neuron)
-    return _Recurrence.apply(current, weight, kernel.unsqueeze(1), mask, neuron)
+        return _Recurrence.apply(current, *carried, None, weight * kernel, mask, neuron)
+    return _Recurrence.apply(current, *carried, weight, kernel.unsqueeze(1), mask, neuron)
 
 
 class _Recurrence(torch.autograd.Function):
     """The loop over time and its backward pass, for which three (T, B, N) tensors are saved.
 
     ``kernel`` is h, (K, 1, N), with axonal delays; with synaptic delays it is W h, (K, N, N) =
-    (age, receiver, sender), and ``weight`` is None.
+    (age, receiver, sender), and ``weight`` is None. ``v`` and ``past``, (P, B, N), are membranes
+    and spikes of the steps before; the second result are the membranes after the last step.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         current: Tensor,
+        v: Tensor,
+        past: Tensor,
         weight: Tensor | None,
         kernel: Tensor,
         mask: Tensor | None,
         neuron: LIFParameters,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         delayed = current.new_zeros(current.shape)  # z (axonal) or R (synaptic)
         membrane = current.new_empty(current.shape)  # H
         spikes = current.new_empty(current.shape)  # S
-        v = current.new_zeros(current.shape[1:])
         to_receivers = kernel if weight is not None else kernel.transpose(1, 2)
+        for age, s in zip(range(len(past), 0, -1), past, strict=True):  # in the first step
+            _add_weighted(s, to_receivers[age - 1 :], delayed)
         for t in range(len(current)):
             recurrent = delayed[t] if weight is None else delayed[t] @ weight.T
             if mask is not None:
@@ -107,38 +149,42 @@ class _Recurrence(torch.autograd.Function):
             _add_weighted(s, to_receivers, delayed[t + 1 :])
             membrane[t], spikes[t] = h, s
         z = None if weight is None else delayed
-        ctx.save_for_backward(weight, kernel, mask, membrane, spikes, z)
+        ctx.save_for_backward(weight, kernel, mask, membrane, spikes, z, past)
         ctx.neuron = neuron
-        return spikes
+        return spikes, v
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, kernel, mask, membrane, spikes, z = ctx.saved_tensors
-        neuron = ctx.neuron
+    def backward(ctx: Any, grad: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+        weight, kernel, mask, membrane, spikes, z, past = ctx.saved_tensors
+        neuron, before = ctx.neuron, len(past)
         slope = surrogate_slope(membrane - neuron.threshold, neuron.surrogate, neuron.alpha)
-        next_slope = neuron.leak * reset_slope(membrane, spikes, slope, neuron)  # dH[t+1]/dH[t]
-        grad_spikes = grad.clone(memory_format=torch.contiguous_format)  # dS
+        v_slope = reset_slope(membrane, spikes, slope, neuron)  # dV[t]/dH[t]
+        next_slope = neuron.leak * v_slope  # dH[t+1]/dH[t]
+        next_slope[-1] = v_slope[-1]
+        grad_spikes = torch.cat([torch.zeros_like(past), grad])  # dS, of the past too
         grad_current = torch.empty_like(membrane)  # dI = dH
         grad_delayed = torch.empty_like(membrane)  # dz (axonal) or dR (synaptic)
-        grad_h = torch.zeros_like(membrane[0])
+        grad_h = grad_v
         oldest_first = kernel.flip(0)
         for t in reversed(range(len(membrane))):
             grad_h = torch.addcmul(
-                grad_spikes[t] * slope[t], grad_h, next_slope[t], out=grad_current[t]
+                grad_spikes[before + t] * slope[t], grad_h, next_slope[t], out=grad_current[t]
             )
             grad_recurrent = grad_h if mask is None else grad_h * mask
             grad_delayed[t] = grad_recurrent if weight is None else grad_recurrent @ weight
-            ages = min(len(kernel), t)
+            ages = min(len(kernel), before + t)
             to_senders = oldest_first[len(kernel) - ages :]
-            _add_weighted(grad_delayed[t], to_senders, grad_spikes[t - ages : t])
+            _add_weighted(grad_delayed[t], to_senders, grad_spikes[before + t - ages : before + t])
         grad_weight = grad_kernel = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[3]:
             grad_recurrent = grad_current if mask is None else grad_current * mask
             grad_weight = grad_recurrent.flatten(0, 1).T @ z.flatten(0, 1)
-        if ctx.needs_input_grad[2]:
-            grad_kernel = _kernel_gradient(grad_delayed, spikes, kernel)
-        return grad_current, grad_weight, grad_kernel, None, None
+        if ctx.needs_input_grad[4]:
+            sent = torch.cat([past, spikes]) if before else spikes
+            grad_kernel = _kernel_gradient(grad_delayed, sent, kernel)
+        by_v, by_past = neuron.leak * grad_h, grad_spikes[:before]
+        return grad_current, by_v, by_past, grad_weight, grad_kernel, None, None
 
 
 def _add_weighted(values: Tensor, kernel: Tensor, target: Tensor) -> None:
@@ -155,10 +201,13 @@ def _add_weighted(values: Tensor, kernel: Tensor, target: Tensor) -> None:
 
 
 def _kernel_gradient(grad_delayed: Tensor, spikes: Tensor, kernel: Tensor) -> Tensor:
-    """For each age k, the sum over t and b of grad_delayed[t + k] spikes[t]."""
-    grad = torch.empty_like(kernel)
+    """For each age k, the sum over t and b of grad_delayed[t + k] spikes[t].
+
+    The spikes may begin earlier than the gradients, and end with them.
+    """
+    grad, before = torch.empty_like(kernel), len(spikes) - len(grad_delayed)
     for k in range(1, len(kernel) + 1):
-        late, early = grad_delayed[k:], spikes[:-k]
+        late, early = grad_delayed[max(k - before, 0) :], spikes[max(before - k, 0) : -k]
         if kernel.shape[1] == 1:
             grad[k - 1, 0] = (late * early).sum((0, 1))
         else:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import functional
-from ..functional import LIFParameters
+from ..functional import Carried, LIFParameters
 
 
 class Engine(Protocol):
@@ -38,6 +38,23 @@ class Engine(Protocol):
 
     def lif(self, current: Tensor, neuron: LIFParameters = ...) -> Tensor:
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
+
+    def continued_recurrence(
+        self,
+        current: Tensor,
+        carried: Carried | None,
+        weight: Tensor,
+        delay: Tensor,
+        half_width: Tensor,
+        mask: Tensor | None = None,
+        neuron: LIFParameters = ...,
+    ) -> tuple[Tensor, Tensor]:
+        """A segment of time of ``delayed_recurrence``, and the membranes at its end."""
+
+    def continued_lif(
+        self, current: Tensor, membrane: Tensor | None, neuron: LIFParameters = ...
+    ) -> tuple[Tensor, Tensor]:
+        """A segment of time of ``lif``, and the membranes at its end."""
 
 
 ENGINES = ("auto", "reference", "cpu", "triton")

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import functional
+from .segments import Carrying
 
 DELAYS = ("axonal", "synaptic", "common", "fixed", "none")
 DELAY_INITS = ("half_normal", "uniform", "constant")
+LONG = 1 << 40  # steps, more than any recording has
 
 
-class Delay(nn.Module):
+class Delay(Carrying):
     """Synapses that deliver late: their weights, delays, and the spread of the delay kernels.
 
     A base class: a layer adds what the delayed spikes do. The kernel is stated in
@@ -124,6 +126,21 @@ class Delay(nn.Module):
     def delay_of_senders(self) -> Tensor:
         """The delays in steps as the equations take them, (senders,) or (receivers, senders)."""
         return self.delay.expand(self.weight.shape[1]) if self.delays == "common" else self.delay
+
+    def on_its_way(self, past: Tensor | None, events: Tensor) -> Tensor:
+        """The last events that have not arrived everywhere yet, to be carried on.
+
+        Args:
+            past: those from before, (P, B, senders), or None.
+            events: of the steps since then, (T, B, senders).
+
+        Returns:
+            Of as many steps as the longest kernel reaches, a copy.
+        """
+        reach = functional.kernel_length(self.delay_of_senders, self.half_width, LONG)
+        if past is not None and len(events) < reach:
+            events = torch.cat([past, events])
+        return events[-reach:].clone()
 
     @torch.no_grad()
     def round_(self) -> None:

@@ -104,9 +104,14 @@ class DelayedRecurrentLIF(Delay):
         functional.check_current(current, self.neurons)
         engine = get_engine(self.engine, current.device)
         mask = self.dropout.sample(current)
-        return engine.delayed_recurrence(
-            current, self.weight, self.delay_of_senders, self.half_width, mask, self.lif
-        )
+        synapses = self.weight, self.delay_of_senders, self.half_width, mask, self.lif
+        if self.carry is None:
+            return engine.delayed_recurrence(current, *synapses)
+        before = self.carry.state
+        spikes, membrane = engine.continued_recurrence(current, before, *synapses)
+        past = None if before is None else before.spikes
+        self.carry.state = functional.Carried(membrane, self.on_its_way(past, spikes))
+        return spikes
 
     def extra_repr(self) -> str:
         """The layer's settings, for ``print(model)``."""

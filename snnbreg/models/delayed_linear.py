@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..kernels import check_engine, get_engine
@@ -77,9 +78,14 @@ class DelayedLinear(Delay):
     def forward(self, events: Tensor) -> Tensor:
         """Currents of the receivers from the events of the senders."""
         engine = get_engine(self.engine, events.device)
-        return engine.delayed_linear(
-            events, self.weight, self.bias, self.delay_of_senders, self.half_width
-        )
+        synapses = self.weight, self.bias, self.delay_of_senders, self.half_width
+        if self.carry is None:
+            return engine.delayed_linear(events, *synapses)
+        past, steps = self.carry.state, len(events)
+        self.carry.state = self.on_its_way(past, events)
+        if past is not None:
+            events = torch.cat([past, events])
+        return engine.delayed_linear(events, *synapses)[-steps:]
 
     def extra_repr(self) -> str:
         """The layer's settings, for ``print(model)``."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from .segments import Carrying
 
 
-class HeldDropout(nn.Module):
+class HeldDropout(Carrying):
     """Dropout with one mask per sample and neuron, the same at all time steps.
 
     A kept neuron is scaled by 1/(1 - p). Does nothing in evaluation mode or at p = 0.
@@ -34,6 +35,14 @@ class HeldDropout(nn.Module):
         if not 0.0 <= p < 1.0:
             raise ValueError(f"dropout={p} must be at least 0 and below 1.")
         self.p = p
+        self.part: tuple[int, slice] | None = None
+
+    def deal(self, batch: int, mine: slice, counts: bool = True) -> None:
+        """Draw for ``batch`` samples from now on, and drop those of ``mine``.
+
+        Several processes that share a batch draw the same masks so, those of one process.
+        """
+        self.part = batch, mine
 
     def sample(self, like: Tensor) -> Tensor | None:
         """Draw a mask for the samples and neurons of ``like``, from torch's global generator.
@@ -46,7 +55,17 @@ class HeldDropout(nn.Module):
         """
         if not self.training or self.p == 0.0:
             return None
-        return torch.empty_like(like[0]).bernoulli_(1.0 - self.p).div_(1.0 - self.p)
+        if self.carry is None:
+            return self._draw(like)
+        if self.carry.state is None:
+            self.carry.state = self._draw(like)
+        mask: Tensor = self.carry.state
+        return mask
+
+    def _draw(self, like: Tensor) -> Tensor:
+        batch, mine = (like.shape[1], slice(None)) if self.part is None else self.part
+        mask = like.new_empty(batch, like.shape[2])
+        return mask.bernoulli_(1.0 - self.p).div_(1.0 - self.p)[mine]
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply all time steps by one mask."""

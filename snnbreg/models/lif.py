@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import functional
 from ..functional import LIFParameters, Surrogate
 from ..kernels import check_engine, get_engine
+from .segments import Carrying
 from .surrogates import resolve_surrogate
 
 
-class LIF(nn.Module):
+class LIF(Carrying):
     """Leaky integrate-and-fire neurons over time; no parameters to train.
 
     Equations in ``snnbreg.functional.lif``. The membranes start at zero in every call.
@@ -52,14 +53,18 @@ class LIF(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of a current."""
-        return get_engine(self.engine, current.device).lif(current, self.lif)
+        engine = get_engine(self.engine, current.device)
+        if self.carry is None:
+            return engine.lif(current, self.lif)
+        spikes, self.carry.state = engine.continued_lif(current, self.carry.state, self.lif)
+        return spikes
 
     def extra_repr(self) -> str:
         """The neurons' settings, for ``print(model)``."""
         return describe(self.lif)
 
 
-class LeakyIntegrator(nn.Module):
+class LeakyIntegrator(Carrying):
     """Membranes that leak and never fire, the readout of DelRec's SHD network.
 
     Args:
@@ -83,7 +88,11 @@ class LeakyIntegrator(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Membranes of a current."""
-        return functional.leaky_integrator(current, self.leak)
+        if self.carry is None:
+            return functional.leaky_integrator(current, self.leak)
+        membranes = functional.leaky_integrator(current, self.leak, self.carry.state)
+        self.carry.state = membranes[-1].clone()
+        return membranes
 
     def extra_repr(self) -> str:
         """The leak, for ``print(model)``."""

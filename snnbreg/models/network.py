@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 from .layers import DROPOUTS_ON, Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
+from .segments import in_segments, twice
 
 NORMS = ("none", "batch")
 WEIGHT_INITS = ("default", "kaiming")
@@ -77,6 +78,9 @@ class SpikingNetwork(nn.Module):
         engine: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"triton"``, see ``kernels.get_engine``.
         feedforward_delays: of the synapses into the hidden layers, the input's included: a kind
             as for ``delays``, or one per hidden layer. The readout's have none.
+        segments: of time, each computed again in the backward pass instead of being kept: less
+            memory for more time, see ``segments``. While ``"batch"`` norms train, whose statistics
+            need all steps, it is the layers that are computed again.
 
     Shape:
         frames (T, B, C) -> outputs (T, B, K).
@@ -129,8 +133,11 @@ class SpikingNetwork(nn.Module):
         readout: str = "linear",
         engine: str = "auto",
         feedforward_delays: str | Sequence[str] = "none",
+        segments: int = 1,
     ) -> None:
         super().__init__()
+        if segments < 1:
+            raise ValueError(f"segments={segments} must be at least 1.")
         flags = _per_layer("recurrent", recurrent, bool, hidden)
         kinds = _per_layer("feedforward_delays", feedforward_delays, str, hidden)
         _check_sizes(inputs, outputs, hidden)
@@ -181,15 +188,24 @@ class SpikingNetwork(nn.Module):
             end = LIF(**neuron)
         readout_linear = cast(nn.Linear, _linear(hidden[-1], outputs, bias, weight_init))
         self.readout = Readout(readout_linear, end)
-        self.inputs = inputs
+        self.inputs, self.segments, self.norm = inputs, segments, norm
 
     def forward(self, frames: Tensor) -> Tensor:
         """Outputs of every step, (T, B, K), from frames (T, B, C)."""
         check_current(frames, self.inputs, "frames")
-        x = frames
+        if self.segments == 1:
+            return self._steps(frames)
+        if self.norm == "batch" and self.training:
+            return self._steps(frames, twice)
+        return in_segments(self, self._steps, frames, self.segments)
+
+    def _steps(
+        self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
+    ) -> Tensor:
+        """Any number of steps."""
         for layer in self.layers:
-            x = layer(x)
-        return self.readout(x)
+            x = run(layer, x)
+        return run(self.readout, x)
 
     @property
     def sigma(self) -> float:

@@ -5,7 +5,7 @@ T time steps, B batch, N neurons, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,22 @@ class Activity:
         count = events.sum((0, 1), dtype=torch.float64)
         self.counts[layer] = self.counts[layer] + count if layer in self.counts else count
         self.neuron_steps[layer] = self.neuron_steps.get(layer, 0) + events.numel()
+
+    def on_cpu(self) -> Activity:
+        """Itself, its counts moved to the CPU: to be sent to another process."""
+        self.counts = {layer: count.cpu() for layer, count in self.counts.items()}
+        return self
+
+    def join(self, others: Sequence[Activity]) -> None:
+        """Become what all of these have counted together, whether this one is among them or not."""
+        counts: dict[str, Tensor] = {}
+        steps: dict[str, int] = {}
+        for other in others:
+            for layer, count in other.counts.items():
+                counts[layer] = counts[layer] + count if layer in counts else count
+                steps[layer] = steps.get(layer, 0) + other.neuron_steps[layer]
+        self.counts, self.neuron_steps = counts, steps
+        self.samples = sum(other.samples for other in others)
 
     @contextmanager
     def of(self, network: nn.Module) -> Iterator[Activity]:
@@ -82,7 +98,8 @@ class Activity:
         operations = 0.0
         for synapses in network.synapses():
             outgoing = torch.count_nonzero(synapses.weight.detach(), dim=0)
-            operations += float(self.counts[synapses.senders] @ outgoing.double())
+            sent = self.counts[synapses.senders]
+            operations += float(sent @ outgoing.to(sent.device).double())
         return {
             "firing_rate": spikes / steps if steps else 0.0,
             "silent": int(sum(int((count == 0).sum()) for count in hidden.values())),

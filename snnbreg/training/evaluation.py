@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from snnbreg.training.activity import Activity
 from snnbreg.training.network import hard_delays_of
+from snnbreg.training.processes import Processes
 from snnbreg.training.tasks import Task
 
 EVALUATIONS = ("published", "deployed")
+Answers = tuple[Tensor, Tensor]
+"""Labels and predicted classes of a batch, (B,) or (B, T) each."""
 
 
 class Loader(Protocol):
@@ -68,6 +71,7 @@ def evaluate(
     evaluation: str = "published",
     activity: Activity | None = None,
     answers: list[tuple[Tensor, Tensor]] | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Loss and measure over all samples of a loader.
 
@@ -80,6 +84,8 @@ def evaluate(
         activity: counts spikes meanwhile if given.
         answers: gets the labels and the predicted classes of every batch, (B,) or (B, T) each, if
             given and if the task predicts classes.
+        processes: share the samples of every batch, and all of them get all results; None for
+            this one alone.
 
     Returns:
         ``loss`` and the task's measure (such as ``acc``, a fraction), means over what the task
@@ -93,16 +99,53 @@ def evaluate(
     sigma = 0.0 if evaluation == "deployed" else None
     loss = total = torch.zeros((), dtype=torch.float64)
     samples = count = 0
+    together = processes if processes is not None and processes.count > 1 else None
+    own: list[Answers | None] = []  # to this process's samples
     counting = activity.of(network) if activity is not None else nullcontext()
     with evaluation_mode(network), hard_delays_of(network, sigma), counting:
         for frames, labels in loader.epoch(0):
-            score = task.score(network(frames), labels)
+            samples += frames.shape[1]
+            mine = slice(None) if together is None else together.samples(len(labels))
+            if mine is None:
+                own.append(None)
+                continue
+            score = task.score(network(frames[:, mine]), labels[mine])
             loss = loss + score.loss.double() * score.count
             total = total + score.total
-            if answers is not None and score.labels is not None and score.predicted is not None:
-                answers.append((score.labels, score.predicted))
-            samples += frames.shape[1]
+            known = score.labels is not None and score.predicted is not None
+            own.append((score.labels, score.predicted) if known else None)  # type: ignore[arg-type]
             count += score.count
-    if count == 0:
+    sums = [float(loss), float(total), float(count)]
+    if together is not None:
+        sums = together.sums(*sums)
+        own = own if answers is None else _interleaved(together, own)
+        if activity is not None:
+            activity.join(together.gather(activity.on_cpu()))
+    if sums[2] == 0:
         raise ValueError("There is nothing to evaluate: the split holds no samples with labels")
-    return {"loss": float(loss) / count, task.measure: float(total) / count, "samples": samples}
+    if answers is not None:
+        answers += [answer for answer in own if answer is not None]
+    return {"loss": sums[0] / sums[2], task.measure: sums[1] / sums[2], "samples": samples}
+
+
+def _interleaved(processes: Processes, own: Sequence[Answers | None]) -> list[Answers | None]:
+    """The answers to whole batches, from those of each process to its samples."""
+    found = processes.gather([answer and (answer[0].cpu(), answer[1].cpu()) for answer in own])
+    batches: list[Answers | None] = []
+    for parts in zip(*found, strict=True):
+        if parts[0] is None:  # the task predicts no classes
+            continue
+        given = [part for part in parts if part is not None]  # of the first processes
+        labels, predicted = zip(*given, strict=True)
+        batches.append(
+            (_dealt_back(labels, processes.count), _dealt_back(predicted, processes.count))
+        )
+    return batches
+
+
+def _dealt_back(parts: Sequence[Tensor], count: int) -> Tensor:
+    """A batch, of which part k has the entries k, k + count, ..."""
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    for rank, part in enumerate(parts):
+        whole[rank::count] = part
+    return whole

@@ -108,6 +108,7 @@ class GradientSteps:
         self.hooks, self.grad_clip = list(hooks), grad_clip
         self.penalties = Penalties(network, penalties)
         self.processes = Processes()
+        self.processes.share(network)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
 
     def epoch(
@@ -129,7 +130,7 @@ class GradientSteps:
         with self.penalties.watching():
             for batch, (frames, labels) in enumerate(batches, 1):
                 score, share = self.processes.score(self.task, self.network, frames, labels)
-                norm = self._step(score.loss, share, number, look=batch % check_every == 0)
+                norm = self._step(share * score.loss, number, look=batch % check_every == 0)
                 loss_sum = loss_sum + score.loss.detach().double() * score.count
                 total, norm_sum = total + score.total, norm_sum + norm
                 count += score.count
@@ -158,18 +159,25 @@ class GradientSteps:
         sigma = {"sigma": float(self.network.sigma)} if isinstance(self.network, Delayed) else {}
         return {"lr": float(group["lr"]), "lam": float(group.get("lam", 0.0)), **sigma}
 
-    def _step(self, loss: Tensor, share: float, epoch: int, look: bool) -> Tensor:
-        """One step of all optimizers; returns the norm of the gradient before it was clipped."""
+    def _step(self, loss: Tensor, epoch: int, look: bool) -> Tensor:
+        """One step of all optimizers; returns the norm of the gradient before it was clipped.
+
+        Args:
+            loss: this process's part of it.
+            epoch: its number, from 0.
+            look: whether loss and gradient are checked.
+        """
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-        loss = self.penalties.added_to(loss)
-        (loss if share == 1 else share * loss).backward()
+        loss = self.penalties.added_to(loss, self.processes.mean)
+        loss.backward()
         self.processes.add(*(p.grad for p in self._parameters if p.grad is not None))
         for hook in self.hooks:
             hook.after_backward()
         norm = self._clip()
         if look:  # before the step, so that no parameter becomes NaN
-            check_finite(epoch, float(loss.detach()), float(norm))
+            (whole,) = self.processes.sums(loss.detach())
+            check_finite(epoch, whole, float(norm))
         for optimizer in self.optimizers.values():
             optimizer.step()
         for hook in self.hooks:

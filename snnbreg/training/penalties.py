@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from snnbreg.training.network import spiking_layers_of
 
-Penalty = Callable[[Mapping[str, Tensor]], Tensor]
-"""The spikes (T, B, N) by layer to a scalar that is added to the loss."""
+Mean = Callable[[Tensor], Tensor]
+"""A mean over the batch of all processes, from that over this process's samples of it."""
+Penalty = Callable[..., Tensor]
+"""The spikes (T, B, N) by layer, and a :data:`Mean`, to a scalar that is added to the loss."""
+
+
+def _own(mean: Tensor) -> Tensor:
+    """The :data:`Mean` of a single process."""
+    return mean
 
 
 def spike_count(weight: float) -> Penalty:
@@ -30,7 +37,11 @@ def spike_count(weight: float) -> Penalty:
         5.0
     """
     _check("weight", weight, weight >= 0)
-    return lambda spikes: weight * torch.stack([s.sum(0).mean() for s in spikes.values()]).sum()
+
+    def penalty(spikes: Mapping[str, Tensor], mean: Mean = _own) -> Tensor:
+        return weight * mean(torch.stack([s.sum(0).mean() for s in spikes.values()])).sum()
+
+    return penalty
 
 
 def rate_bounds(weight: float, low: float = 0.0, high: float = 1.0) -> Penalty:
@@ -54,8 +65,8 @@ def rate_bounds(weight: float, low: float = 0.0, high: float = 1.0) -> Penalty:
     _check("low", low, 0 <= low <= high)
     _check("high", high, high <= 1)
 
-    def penalty(spikes: Mapping[str, Tensor]) -> Tensor:
-        rates = [layer.mean((0, 1)) for layer in spikes.values()]
+    def penalty(spikes: Mapping[str, Tensor], mean: Mean = _own) -> Tensor:
+        rates = [mean(layer.mean((0, 1))) for layer in spikes.values()]
         outside = [(low - rate).clamp(min=0) + (rate - high).clamp(min=0) for rate in rates]
         return weight * torch.stack([distance.square().mean() for distance in outside]).sum()
 
@@ -81,8 +92,10 @@ class Penalties:
     """
 
     def __init__(self, network: nn.Module, terms: Sequence[Penalty] = ()) -> None:
-        self.terms, self.layers = list(terms), spiking_layers_of(network)
-        self._spikes: dict[str, Tensor] = {}
+        self.network, self.terms = network, list(terms)
+        self.layers = spiking_layers_of(network) if terms else {}
+        self._spikes: dict[str, list[Tensor]] = {}  # of segments of time, where there are some
+        self._watches = False
         if self.terms and not self.layers:
             raise ValueError("trainer.penalties needs a network with spiking layers")
 
@@ -90,14 +103,18 @@ class Penalties:
     def watching(self) -> Iterator[None]:
         """Inside: the spikes of each forward pass are kept for :meth:`of`."""
 
+        def begin(module: nn.Module, args: Any) -> None:
+            self._spikes, self._watches = {name: [] for name in self.layers}, True
+
         def watch(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: Any, spikes: Tensor) -> None:
-                self._spikes[name] = spikes
+                if self._watches:  # else a segment is computed again
+                    self._spikes[name].append(spikes)
 
             return hook
 
-        layers = self.layers.items() if self.terms else ()
-        hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers]
+        hooks = [layer.register_forward_hook(watch(name)) for name, layer in self.layers.items()]
+        hooks.append(self.network.register_forward_pre_hook(begin))
         try:
             yield
         finally:
@@ -105,10 +122,12 @@ class Penalties:
             for hook in hooks:
                 hook.remove()
 
-    def added_to(self, loss: Tensor) -> Tensor:
+    def added_to(self, loss: Tensor, mean: Mean = _own) -> Tensor:
         """The loss of the last forward pass with all penalties."""
+        spikes = {name: torch.cat(parts) for name, parts in self._spikes.items()}
+        self._spikes, self._watches = {}, False
         for term in self.terms:
-            loss = loss + term(self._spikes)
+            loss = loss + term(spikes, mean)
         return loss
 
 

@@ -9,25 +9,29 @@ from torch import nn
 from snnbreg.training.activity import Activity
 from snnbreg.training.evaluation import Loader, evaluate
 from snnbreg.training.network import Spiking, delays_of, weights_of
+from snnbreg.training.processes import Processes
 from snnbreg.training.supports import counts
 from snnbreg.training.tasks import Task
 
 
-def validation_row(network: nn.Module, loader: Loader, task: Task) -> dict[str, Any]:
+def validation_row(
+    network: nn.Module, loader: Loader, task: Task, processes: Processes | None = None
+) -> dict[str, Any]:
     """Both evaluations, the non-zero weights, and what the spikes cost; see ``columns``.
 
     Args:
         network: unchanged afterwards.
         loader: validation batches.
         task: gives loss and measure of a batch.
+        processes: share the samples if given.
 
     Returns:
         Columns of the row. A network without delays is evaluated once: it is deployed as it is.
     """
-    published, rates = _measured(network, loader, task, "published")
+    published, rates = _measured(network, loader, task, "published", processes)
     deployed = published
     if delays_of(network):
-        deployed, _ = _measured(network, loader, task, "deployed")
+        deployed, _ = _measured(network, loader, task, "deployed", processes)
     return {
         **published,
         **{f"deployed_{name}": value for name, value in deployed.items()},
@@ -37,11 +41,11 @@ def validation_row(network: nn.Module, loader: Loader, task: Task) -> dict[str, 
 
 
 def _measured(
-    network: nn.Module, loader: Loader, task: Task, evaluation: str
+    network: nn.Module, loader: Loader, task: Task, evaluation: str, processes: Processes | None
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The figures of one evaluation, and the firing rate of each hidden layer."""
     activity = Activity() if isinstance(network, Spiking) else None  # counting takes its time
-    figures = evaluate(network, loader, task, evaluation, activity)
+    figures = evaluate(network, loader, task, evaluation, activity, processes=processes)
     row = {"val_loss": figures["loss"], f"val_{task.measure}": figures[task.measure]}
     if activity is None:
         return row, {}

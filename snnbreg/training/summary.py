@@ -40,7 +40,10 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         The summary; figures that were not reached (no epoch finished) are None.
     """
     measure = trainer.task.measure
-    checkpoint = load_checkpoint(trainer.run.best) if trainer.history else {}
+    processes = trainer.processes
+    checkpoint = {}
+    if trainer.history:
+        checkpoint = processes.first(lambda: load_checkpoint(trainer.run.best))
     best = checkpoint["history"][-1] if checkpoint else {}  # what was measured on this network
     summary: dict[str, Any] = {
         "status": status,
@@ -57,8 +60,8 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
         _, predictions = _answers(trainer, "valid", trainer.valid)
         if test is not None:
             tested, more = _answers(trainer, "test", test)
-            predictions |= more | examples(trainer, test)
-        if predictions:
+            predictions |= more | (examples(trainer, test) if processes.writes else {})
+        if predictions and processes.writes:
             trainer.run.write_predictions(predictions)
     for prefix, evaluation in (("", "published"), ("deployed_", "deployed")):
         for key in (measure, "loss"):
@@ -68,7 +71,9 @@ def summarise(trainer: Trainer, status: str, test: Loader | None) -> dict[str, A
     summary["parameters"] = sum(p.numel() for p in trainer.network.parameters() if p.requires_grad)
     summary["epochs"] = len(trainer.history)
     summary["seconds"] = round(sum(row["seconds"] for row in trainer.history), 3)
-    trainer.run.write_summary(summary)
+    summary["processes"] = processes.count
+    if processes.writes:
+        trainer.run.write_summary(summary)
     for logger in trainer.loggers:
         logger.finish(summary)
     return summary
@@ -83,7 +88,10 @@ def _answers(
     for evaluation in EVALUATIONS:
         if not figures or delays_of(trainer.network):  # without delays both are the same
             answers: list[tuple[Tensor, Tensor]] = []
-            score = evaluate(trainer.network, loader, trainer.task, evaluation, answers=answers)
+            score = evaluate(
+                trainer.network, loader, trainer.task, evaluation,
+                answers=answers, processes=trainer.processes,
+            )  # fmt: skip
         figures[evaluation] = score
         if not answers:
             continue

@@ -56,6 +56,10 @@ class Task(ABC):
             labels: as the data set gives them, samples first.
         """
 
+    def count(self, labels: Tensor) -> int:
+        """What :meth:`score` counts of these labels: samples, or labelled steps."""
+        return len(labels)
+
     def probabilities(self, outputs: Tensor) -> Tensor:
         """How likely each class is, by the outputs (T, B, K): (B, K), rows of sum 1.
 
@@ -125,13 +129,17 @@ class StepClassification(Task):
                 "for outputs of (T, B, K)"
             )
         labelled = labels != UNLABELLED
-        count = int(labelled.sum())
+        count = self.count(labels)
         loss = F.cross_entropy(
             outputs.flatten(0, 1), labels.flatten(), ignore_index=UNLABELLED, reduction="sum"
         )
         predicted = outputs.detach().argmax(-1)
         right = ((predicted == labels) & labelled).sum()
         return Score(loss / max(count, 1), right, count, labels, predicted)
+
+    def count(self, labels: Tensor) -> int:
+        """Labelled steps."""
+        return int((labels != UNLABELLED).sum())
 
 
 class LastStep(Task):

@@ -18,7 +18,7 @@ from snnbreg.training.evaluation import Loader
 from snnbreg.training.loggers import Logger
 from snnbreg.training.methods import DivergedError, Method, check_finite
 from snnbreg.training.network import weights_of
-from snnbreg.training.processes import Processes
+from snnbreg.training.processes import LostProcessError, Processes
 from snnbreg.training.rows import validation_row
 from snnbreg.training.supports import Supports
 from snnbreg.training.tasks import Task
@@ -108,6 +108,10 @@ class Trainer:
         Returns:
             ``completed``, ``diverged`` (the loss became NaN or infinite; the last good checkpoint
             is kept) or ``interrupted`` (Ctrl-C or a termination signal).
+
+        Raises:
+            LostProcessError: another process of the run does not answer; the run can be continued
+                from its last checkpoint.
         """
         if self.processes.writes:
             self._prepare_folder()
@@ -116,7 +120,7 @@ class Trainer:
             total=self.epochs * batches,
             initial=len(self.history) * batches,
             unit="batch",
-            disable=not (self.progress and sys.stderr.isatty()),
+            disable=not (self.progress and self.processes.writes and sys.stderr.isatty()),
             dynamic_ncols=True,
         )
         try:
@@ -127,15 +131,17 @@ class Trainer:
             log.error("%s", error)
             return "diverged"
         except KeyboardInterrupt:
-            log.warning(
-                "Interrupted after %d of %d epochs; continue with hydra.run.dir=%s "
-                "trainer.resume=true",
-                len(self.history),
-                self.epochs,
-                self.run.path,
-            )
+            log.warning("Interrupted %s", self._how_to_go_on())
             return "interrupted"
+        except LostProcessError as error:
+            raise LostProcessError(f"{error}. The run ended {self._how_to_go_on()}") from error
         return "completed"
+
+    def _how_to_go_on(self) -> str:
+        return (
+            f"after {len(self.history)} of {self.epochs} epochs; continue with "
+            f"hydra.run.dir={self.run.path} trainer.resume=true"
+        )
 
     def _prepare_folder(self) -> None:
         self.run.write_metrics(self.history)
@@ -152,10 +158,11 @@ class Trainer:
         row = {
             "epoch": epoch + 1,
             **self.method.epoch(epoch, self.train.epoch(epoch), bar.update),
-            **validation_row(self.network, self.valid, self.task),
+            **validation_row(self.network, self.valid, self.task, self.processes),
             **self.supports.row(),
         }
         check_finite(epoch, row["val_loss"])
+        self.processes.check_equal(self.network)
         row["seconds"] = round(time.perf_counter() - start, 3)
         self._record(ordered(row, self.task.measure))
         if self.processes.writes:

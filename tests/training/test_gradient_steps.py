@@ -143,7 +143,7 @@ def test_the_penalties_are_part_of_the_gradient_and_not_of_the_loss() -> None:
             return [type("Weights", (), {"name": "w", "weight": self.linear.weight})]
 
     loader, network, other = batches([4]), Spiking(), layer()
-    method = steps(network, penalties=[lambda spikes: 3 * spikes["hidden"].sum()])
+    method = steps(network, penalties=[lambda spikes, mean: 3 * spikes["hidden"].sum()])
     row = method.epoch(0, loader.epoch(0), ignore)
     frames, labels = loader.batches[0]
     loss = F.cross_entropy(other(frames).sum(0), labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +10,75 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import nn
 
 from snnbreg.datasets import FrameLoader, FrameSet
+from snnbreg.models import ResNet, SpikingNetwork
 from snnbreg.optim import AdaBreg
 from snnbreg.runs import RunFolder
-from snnbreg.training import TASKS, GradientSteps, Trainer
+from snnbreg.training import TASKS, GradientSteps, Trainer, summarise
+from snnbreg.training.batch_norm import SharedBatchNorm
+from snnbreg.training.penalties import rate_bounds, spike_count
+from snnbreg.training.processes import LostProcessError, Processes, _Stop
 
 EPOCHS = 3
+SIZE = 7  # samples in batches of 3: the last batch has one sample alone
 
 
-def train(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """A small network on 7 samples in batches of 3: the last batch has one sample alone."""
-    torch.manual_seed(0)
-    network = torch.nn.Linear(4, 3).double()
+def steps_with_labels() -> tuple[nn.Module, str, torch.Tensor, torch.Tensor, list[Any]]:
+    """Two of three labels per step are missing at random, so that shares differ in their weight."""
     generator = torch.Generator().manual_seed(1)
-    frames = torch.randint(0, 9, (7, 5, 4), dtype=torch.uint8, generator=generator)
-    # Two of three labels per step are missing at random, so that shares differ in their weight.
-    labels = torch.randint(0, 3, (7, 5), generator=generator)
-    labels[torch.rand(7, 5, generator=generator) < 0.5] = -1
+    frames = torch.randint(0, 9, (SIZE, 5, 4), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (SIZE, 5), generator=generator)
+    labels[torch.rand(SIZE, 5, generator=generator) < 0.5] = -1
+    return nn.Linear(4, 3).double(), "step_cross_entropy", frames, labels, []
+
+
+def spiking() -> tuple[nn.Module, str, torch.Tensor, torch.Tensor, list[Any]]:
+    """Batch norm, dropout before the neurons and in the recurrence, and penalties.
+
+    A bias before batch norm has no gradient, of whose rounding AdaBreg would make steps.
+    """
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.randint(0, 3, (SIZE, 12, 4), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (SIZE,), generator=generator)
+    network = SpikingNetwork(
+        4, 3, (6, 5), norm="batch", dropout=0.3, recurrent_dropout=0.3, delay_scale=2.0, sigma=2.0,
+        weight_init="kaiming", engine="reference", bias=False,
+    )  # fmt: skip
+    penalties = [rate_bounds(3.0, 0.2, 0.21), spike_count(0.1)]
+    return network.double(), "sum_cross_entropy", frames, labels, penalties
+
+
+def residual() -> tuple[nn.Module, str, torch.Tensor, torch.Tensor, list[Any]]:
+    """Batch norm of images."""
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.randint(0, 9, (SIZE, 1, 16), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (SIZE,), generator=generator)
+    return ResNet((1, 4, 4), 3, 4, (1, 1)).double(), "sum_cross_entropy", frames, labels, []
+
+
+CASES: list[Callable[[], Any]] = [steps_with_labels, spiking, residual]
+
+
+def train(
+    case: Callable[[], Any], folder: Path
+) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    """The state, the history and the summary of a run."""
+    torch.manual_seed(0)
+    network, task, frames, labels, penalties = case()
     loader = _Doubles(FrameSet(frames, labels), 3, shuffle=True)
     optimizer = AdaBreg(network.parameters(), lr=0.02, lam=0.1)
-    method = GradientSteps(network, TASKS["step_cross_entropy"], {"weights": optimizer})
+    method = GradientSteps(
+        network, TASKS[task], {"weights": optimizer}, penalties=penalties, grad_clip=1.0
+    )
     trainer = Trainer(
-        network, TASKS["step_cross_entropy"], method, loader, loader, RunFolder(folder), {},
-        epochs=EPOCHS, progress=False,
+        network, TASKS[task], method, loader, loader, RunFolder(folder), {},
+        epochs=EPOCHS, select="last", progress=False,
     )  # fmt: skip
     assert trainer.fit() == "completed"
-    return network.state_dict(), trainer.history
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    return state, trainer.history, summarise(trainer, "completed", loader)
 
 
 class _Doubles(FrameLoader):
@@ -49,20 +92,98 @@ def _process(rank: int, count: int, folder: Path) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
-    torch.save(train(folder / str(rank)), folder / f"{rank}.pt")
+    found = [train(case, folder / f"{rank}{case.__name__}") for case in CASES]
+    processes = Processes()
+    torch.save((found, [_refused(processes), _stopped(processes)]), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_together_train_as_one(tmp_path: Path) -> None:
+def _refused(processes: Processes) -> str:
+    network = nn.Linear(1, 1)
+    nn.init.constant_(network.weight, 1.0 + processes.rank)
+    try:
+        processes.check_equal(network)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def _stopped(processes: Processes) -> list[float]:
+    """Only the last process is asked to stop; all of them do, once."""
+    _Stop.asked = processes.rank == processes.count - 1
+    with pytest.raises(KeyboardInterrupt):
+        processes.sums(1.0)
+    return processes.sums(1.0, processes.rank)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[Any], list[Any]]]:
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("two")
+    mp.spawn(_process, (2, folder), nprocs=2)  # type: ignore[no-untyped-call]
+    for case in CASES:
+        assert (folder / f"0{case.__name__}" / "summary.json").is_file()
+        assert not (folder / f"1{case.__name__}").exists()  # rank 0 writes
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_together_train_as_one(
+    case: Callable[[], Any], two: list[tuple[list[Any], list[Any]]], tmp_path: Path
+) -> None:
     """The second one has no sample in the last batch."""
-    state, history = train(tmp_path / "one")
-    mp.spawn(_process, (2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    state, history, summary = train(case, tmp_path)
     for rank in range(2):
-        found, rows = torch.load(tmp_path / f"{rank}.pt")
+        found, rows, ended = two[rank][0][CASES.index(case)]
         for name, tensor in state.items():
             torch.testing.assert_close(found[name], tensor, atol=1e-12, rtol=0)
         for row, expected in zip(rows, history, strict=True):
-            for key in ("train_loss", "train_acc", "grad_norm", "val_loss", "val_acc", "density"):
-                assert row[key] == pytest.approx(expected[key], abs=1e-12)
-    assert (tmp_path / "0" / "metrics.csv").is_file()
-    assert not (tmp_path / "1").exists()  # rank 0 writes
+            for key in expected.keys() - {"seconds"}:
+                assert row[key] == pytest.approx(expected[key], abs=1e-12), key
+        assert ended.pop("processes") == 2
+        for key in ended.keys() - {"seconds"}:
+            assert ended[key] == (
+                pytest.approx(summary[key], abs=1e-12)
+                if isinstance(summary[key], float)
+                else summary[key]
+            )
+
+
+def test_processes_that_differ_are_refused_and_all_stop_with_one(
+    two: list[tuple[list[Any], list[Any]]],
+) -> None:
+    for _, (refused, sums) in two:
+        assert "no longer have the same weights (sums [" in refused
+        assert sums == [2.0, 1.0]
+
+
+def test_shared_batch_norm_alone_is_torchs() -> None:
+    """Gradients, running statistics and evaluation of one process, in float64."""
+    torch.manual_seed(0)
+    x, g = torch.randn(2, 6, 3, 2, dtype=torch.float64)
+    for momentum in (0.1, None):
+        torchs = nn.BatchNorm1d(3, momentum=momentum).double()
+        nn.init.normal_(torchs.weight)
+        ours = SharedBatchNorm(nn.BatchNorm1d(3, momentum=momentum).double(), lambda *x: None)
+        ours.load_state_dict(torchs.state_dict())
+        results = []
+        for norm in (torchs, ours):
+            inputs = x.clone().requires_grad_()
+            norm(3 * inputs)
+            (norm(inputs) * g).sum().backward()
+            by_all = [inputs.grad, norm.weight.grad, norm.bias.grad]
+            results.append([*by_all, *norm.state_dict().values(), norm.eval()(x)])
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-12, rtol=0)
+
+
+def test_a_lost_process_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(tensor: torch.Tensor) -> None:
+        raise RuntimeError("[pair.cc] Connection closed by peer [10.0.0.2]. And more\nto read")
+
+    processes = Processes()
+    processes.count = 2
+    monkeypatch.setattr(dist, "all_reduce", gone)
+    expected = r"does not answer: \[pair.cc\] Connection closed by peer \[10.0.0.2\]$"
+    with pytest.raises(LostProcessError, match=expected):
+        processes.sums(1.0)

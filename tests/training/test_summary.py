@@ -94,7 +94,7 @@ def test_a_summary_is_that_of_the_best_checkpoint(fitted: Callable[..., Trainer]
     assert best_row is not None
     assert summary == {
         "status": "completed", "measure": "acc", "higher_is_better": True, "select": "published",
-        "best_epoch": 2, "best_val_acc": best_row["val_acc"][1],
+        "processes": 1, "best_epoch": 2, "best_val_acc": best_row["val_acc"][1],
         "best_deployed_val_acc": best["deployed_val_acc"],
         "test_acc": tested["published"]["acc"], "test_loss": tested["published"]["loss"],
         "deployed_test_acc": tested["deployed"]["acc"],
@@ -180,6 +180,7 @@ def test_without_an_epoch_there_are_no_figures(tmp_path: Path) -> None:
     summary = summarise(trainer, "interrupted", valid)
     given = {"status": "interrupted", "measure": "mse", "higher_is_better": False}
     given |= {"select": "published", "parameters": 8, "epochs": 0, "seconds": 0}
+    given |= {"processes": 1}
     assert {k: v for k, v in summary.items() if v is not None} == given
     assert set(summary) - set(given) == {
         "best_epoch", "best_val_mse", "best_deployed_val_mse", "test_mse", "test_loss",

@@ -70,18 +70,29 @@ class Axonal(torch.autograd.Function):
         mask: Tensor | None,
         neuron: LIFParameters,
         recorded: bool,
-    ) -> Tensor:
-        """Spikes, (T, B, N)."""
+        start: Tensor | None,
+        past: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes, (T, B, N), and membranes after the last step, (B, N).
+
+        ``start`` and ``past`` are the membranes (B, N) and spikes (P, B, N) of the steps before.
+        """
         steps, batch, neurons = current.shape
         tiles = -(-batch // LANES)
+        before = 0 if past is None else len(past)
+        ends = current.new_zeros((2, batch, neurons))
+        if start is not None:
+            ends[0] = start.detach()
         ages, kernel = delay_table(*_arrays(delay, width))
         out = torch.empty(current.shape, dtype=current.dtype)
         saved_tiles = tiles if recorded else 0
-        history = torch.empty((tiles, steps, neurons, LANES), dtype=torch.uint8)
+        history = torch.empty((tiles, before + steps, neurons, LANES), dtype=torch.uint8)
+        if past is not None:
+            history[:, :before] = _to_tiles(past.detach().byte())
         membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
         counters = current.new_empty((saved_tiles, 3, neurons, LANES))
         arrays = [*_arrays(current, _panels(weight.detach())), _mask_array(mask, current)]
-        written = _arrays(out, history, membrane, counters)
+        written = _arrays(out, history, membrane, counters, ends)
 
         def run(first: int, last: int) -> None:
             run_axonal((first, last), *arrays, ages, kernel, _compiled(neuron), *written)
@@ -90,13 +101,15 @@ class Axonal(torch.autograd.Function):
         if recorded:
             ctx.save_for_backward(weight, delay, width, mask, history, membrane, counters)
             ctx.neuron, ctx.tables = neuron, (ages, kernel)
-        return out
+        return out, ends[1]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, grad_end: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the arguments of ``forward``."""
         weight, delay, width, mask, history, membrane, counters = ctx.saved_tensors
+        grad_past = grad.new_empty((history.shape[1] - len(grad), *grad.shape[1:]))
+        ends = _arrays(_over_leak(grad_end, ctx.neuron).unsqueeze(0), grad_past)
         need_weight, need_kernel = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:4])
         ages, kernel = ctx.tables
         d, s = _arrays(delay, width)
@@ -111,7 +124,7 @@ class Axonal(torch.autograd.Function):
             d_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
             axonal_backward(
                 (first, last), *arrays, ages, kernel, tap_ages, taps, _compiled(ctx.neuron),
-                *saved, grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(),
+                *saved, grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(), *ends,
             )  # fmt: skip
             return d_weight, d_kernel
 
@@ -122,7 +135,11 @@ class Axonal(torch.autograd.Function):
             grad_weight = square[: len(weight), : len(weight)]
         if need_kernel:
             grad_delay, grad_width = _sum(part[1] for part in parts).to(grad.dtype)
-        return grad_current, grad_weight, grad_delay, grad_width, None, None, None
+        by_start = grad_current[0] * ctx.neuron.leak if ctx.needs_input_grad[7] else None
+        by_past = grad_past if ctx.needs_input_grad[8] else None
+        return (
+            grad_current, grad_weight, grad_delay, grad_width, None, None, None, by_start, by_past
+        )  # fmt: skip
 
 
 class Synaptic(torch.autograd.Function):
@@ -192,12 +209,20 @@ class FeedForward(torch.autograd.Function):
     """The layer without recurrence; saves the membranes."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, neuron: LIFParameters, recorded: bool) -> Tensor:
-        """Spikes, (T, B, N)."""
+    def forward(
+        ctx: Any,
+        current: Tensor,
+        neuron: LIFParameters,
+        recorded: bool,
+        start: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes, (T, B, N), and membranes after the last step; ``start``: before the first."""
         flat = _to_columns(current)
+        before = flat.new_empty((0, 0)) if start is None else _to_columns(start.unsqueeze(0))
+        end = flat.new_empty((1, flat.shape[1]))
         out = torch.empty_like(flat)
         membrane = torch.empty_like(flat) if recorded else flat.new_empty((0, 0))
-        arrays = _arrays(flat, out, membrane)
+        arrays = _arrays(flat, out, membrane, before, end)
 
         def run(first: int, last: int) -> None:
             columns = (first * LANES, last * LANES)
@@ -207,23 +232,37 @@ class FeedForward(torch.autograd.Function):
         if recorded:
             ctx.save_for_backward(membrane)
             ctx.neuron = neuron
-        return _from_columns(out, current.shape)
+        return _from_columns(out, current.shape), _from_columns(end, current.shape)[0]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, grad_end: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the arguments of ``forward``."""
         (membrane,) = ctx.saved_tensors
         flat = _to_columns(grad)
         out = torch.empty_like(flat)
-        arrays = _arrays(flat, membrane, out)
+        end = _to_columns(_over_leak(grad_end, ctx.neuron).unsqueeze(0))
+        arrays = _arrays(flat, membrane, out, end)
 
         def run(first: int, last: int) -> None:
             columns = (first * LANES, last * LANES)
             lif_backward(columns, arrays[0], _compiled(ctx.neuron), *arrays[1:])
 
         in_threads(run, flat.shape[1] // LANES)
-        return _from_columns(out, grad.shape), None, None
+        by_current = _from_columns(out, grad.shape)
+        by_start = by_current[0] * ctx.neuron.leak if ctx.needs_input_grad[3] else None
+        return by_current, None, None, by_start
+
+
+def _over_leak(grad: Tensor, neuron: LIFParameters) -> Tensor:
+    """The gradient of membranes as one of the next step's, for the loops; no leak, no effect."""
+    return grad / neuron.leak if neuron.leak else torch.zeros_like(grad)
+
+
+def _to_tiles(spikes: Tensor) -> Tensor:
+    """(P, B, N) as (J, P, N, LANES), padded with zeros."""
+    padded = torch.nn.functional.pad(spikes, (0, 0, 0, -spikes.shape[1] % LANES))
+    return padded.unflatten(1, (-1, LANES)).permute(1, 0, 3, 2)
 
 
 def _to_columns(tensor: Tensor) -> Tensor:
@@ -234,5 +273,5 @@ def _to_columns(tensor: Tensor) -> Tensor:
 
 
 def _from_columns(flat: Tensor, shape: torch.Size) -> Tensor:
-    """The inverse of ``_to_columns``."""
-    return flat[:, : shape[1] * shape[2]].reshape(shape)
+    """The inverse of ``_to_columns``, of any number of steps."""
+    return flat[:, : shape[1] * shape[2]].reshape(-1, *shape[1:])

@@ -23,6 +23,8 @@ Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .blocks import copy, load_tile, product, store_tile, transpose
@@ -45,12 +47,14 @@ def run_axonal(
     kernel: np.ndarray,  # (N, 7), see delay_table
     neuron: Neuron,
     out: np.ndarray,  # (T, B, N), written
-    history: np.ndarray,  # (J, T, N, LANES) bytes, written: the spikes
+    history: np.ndarray,  # (J, P + T, N, LANES) bytes: spikes of P steps before; the rest written
     membrane: np.ndarray,  # (J or 0, T, N, LANES), written unless empty
     counters: np.ndarray,  # (J or 0, 3, N, LANES), written unless empty: n, c, m of the last step
+    ends: np.ndarray,  # (2, B, N): V before the first step; after the last one, written
 ) -> None:
     """All steps of the tiles tiles[0] .. tiles[1] - 1."""
     steps, _, neurons = current.shape
+    past = history.shape[1] - steps
     rows = panels.shape[0] * LANES
     recorded = membrane.shape[0] > 0
     for tile in range(tiles[0], tiles[1]):
@@ -62,7 +66,10 @@ def run_axonal(
             load_tile(mask, 0, tile * LANES, mask_tile)
         else:
             mask_tile[:] = 1
-        for t in range(steps):
+        load_tile(ends, 0, tile * LANES, state[3])
+        for t in range(1, past):
+            _delay_spikes(t, history, tile, ages, kernel, state, z)
+        for t in range(past, past + steps):
             if t > 0:
                 _delay_spikes(t, history, tile, ages, kernel, state, z)
                 for i in range(panels.shape[0]):
@@ -70,9 +77,10 @@ def run_axonal(
                         panels, i * neurons * LANES, z, 0,
                         recurrent, i * LANES * LANES, neurons, False,
                     )  # fmt: skip
-            load_tile(current, t, tile * LANES, state[4])
+            load_tile(current, t - past, tile * LANES, state[4])
             lif_step(t, tile, recurrent, mask_tile, neuron, state, history, membrane, recorded)
-            store_tile(state[4], out, t, tile * LANES)
+            store_tile(state[4], out, t - past, tile * LANES)
+        store_tile(state[3], ends, 1, tile * LANES)
         if recorded:
             for which in range(3):
                 copy(
@@ -97,6 +105,8 @@ def lif_step(
     _, steps, neurons, _ = history.shape
     plane = state.shape[1] * LANES
     place = (tile * steps + t) * neurons * LANES
+    recorded_steps = membrane.shape[1]  # without those before
+    membrane_place = (tile * recorded_steps + t - steps + recorded_steps) * neurons * LANES
     for at in range(0, neurons * LANES, LANES):
         v = load(state, 3 * plane + at)
         current = load(state, 4 * plane + at) + load(recurrent, at) * load(mask_tile, at)
@@ -106,7 +116,7 @@ def lif_step(
         store(state, 4 * plane + at, s)
         store(history, place + at, s)
         if recorded:
-            store(membrane, place + at, h)
+            store(membrane, membrane_place + at, h)
 
 
 @compiled
@@ -161,9 +171,13 @@ def axonal_backward(
     grad_current: np.ndarray,  # (T, B, N), written
     grad_weight: np.ndarray,  # (R / LANES, R / LANES, LANES, LANES) blocks, added to; or empty
     grad_kernel: np.ndarray,  # (2, N) float64, added to: of d and of s; or empty
+    grad_end: np.ndarray,  # (1, B, N), of V after the last step, over the leak
+    grad_past: np.ndarray,  # (P, B, N), written: of the spikes before
 ) -> None:
     """Backward pass over all steps of the tiles tiles[0] .. tiles[1] - 1."""
     steps, _, neurons = grad.shape
+    past = len(grad_past)
+    first = 0 if past else 1  # step with spikes before it
     rows = panels.shape[0] * LANES
     grad_z = np.empty((steps, rows, LANES), grad.dtype)  # dz
     pairs = np.empty((2, panels.shape[0], CHUNK * LANES, LANES), grad.dtype)
@@ -176,6 +190,7 @@ def axonal_backward(
                 counters, (tile * 3 + which) * neurons * LANES,
                 state, which * rows * LANES, neurons * LANES,
             )  # fmt: skip
+        load_tile(grad_end, 0, tile * LANES, state[3])
         recursion = np.zeros((2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
         work = np.zeros((2, rows, LANES), grad.dtype)  # dS by the loss, later dR; z
         if mask.size:
@@ -189,7 +204,7 @@ def axonal_backward(
                 t, tile, grad_z, tap_ages, taps, mask_tile, neuron, membrane, state, recursion, work
             )
             store_tile(state[3], grad_current, t, tile * LANES)
-            if t == 0:
+            if t < first:
                 break
             for j in range(panels.shape[0]):
                 product(
@@ -197,13 +212,20 @@ def axonal_backward(
                     grad_z, (t * rows + j * LANES) * LANES, neurons, False,
                 )  # fmt: skip
             if grad_weight.size or grad_kernel.size:
-                _delay_spikes_backward(t, tile, history, ages, kernel, grad_z, state, work, sums)
+                _delay_spikes_backward(
+                    t, tile, history, past, ages, kernel, grad_z, state, work, sums
+                )
             if grad_weight.size:
                 _store_pair(work, pairs, stored)
             stored += 1
-            if stored == CHUNK or t == 1:
+            if stored == CHUNK or t == first:
                 _add_to_gradients(stored, pairs, sums, grad_weight, grad_kernel)
                 stored = 0
+        for t in range(past - 1, -1, -1):
+            for j in range(neurons):
+                value = _spike_gradient(t - past, j, steps, grad_z, tap_ages, taps, recursion)
+                store(work, j * LANES, narrow(value, work[0, 0, 0]))
+            store_tile(work[0], grad_past, t, tile * LANES)
 
 
 @compiled
@@ -226,16 +248,7 @@ def _lif_step_backward(
     like = state[0, 0, 0]
     for j in range(neurons):
         at = j * LANES
-        tap_sum = broadcast(0.0)
-        for q in range(TAPS):
-            source = t + tap_ages[j, q]
-            if source >= steps:
-                break
-            tap_sum = tap_sum + load_as(grad_z, (source * rows + j) * LANES, 0.0) * taps[j, 1 + q]
-        difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
-        value = load(recursion, at) * taps[j, 0] + difference
-        store(recursion, neurons * LANES + at, difference)
-        store(recursion, at, value)
+        value = _spike_gradient(t, j, steps, grad_z, tap_ages, taps, recursion)
         h = load(membrane, ((tile * steps + t) * neurons + j) * LANES)
         slope = surrogate_slope(h, neuron)
         grad_h = (load(work, at) + narrow(value, like)) * slope
@@ -245,10 +258,37 @@ def _lif_step_backward(
 
 
 @compiled
-def _delay_spikes_backward(
+def _spike_gradient(
     t: int,
+    j: int,
+    steps: int,
+    grad_z: np.ndarray,
+    tap_ages: np.ndarray,
+    taps: np.ndarray,
+    recursion: np.ndarray,
+) -> Any:
+    """g[t] of neuron j by the recursion; t counts from the first of ``steps``, so may be < 0."""
+    neurons, at, rows = recursion.shape[1], j * LANES, grad_z.shape[1]
+    tap_sum = broadcast(0.0)
+    for q in range(TAPS):
+        source = t + tap_ages[j, q]
+        if source >= steps:
+            break
+        if source >= 0:
+            tap_sum = tap_sum + load_as(grad_z, (source * rows + j) * LANES, 0.0) * taps[j, 1 + q]
+    difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
+    value = load(recursion, at) * taps[j, 0] + difference
+    store(recursion, neurons * LANES + at, difference)
+    store(recursion, at, value)
+    return value
+
+
+@compiled
+def _delay_spikes_backward(
+    step: int,
     tile: int,
     history: np.ndarray,
+    past: int,
     ages: np.ndarray,
     kernel: np.ndarray,
     grad_z: np.ndarray,
@@ -258,6 +298,7 @@ def _delay_spikes_backward(
 ) -> None:
     """Write z[t], add to the gradients of d and s, and update n, c, m back to step t - 1."""
     _, steps, neurons, _ = history.shape
+    t = past + step
     rows = state.shape[1]
     plane = rows * LANES
     like = state[0, 0, 0]
@@ -277,7 +318,7 @@ def _delay_spikes_backward(
             left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
         if ages[j, 3] <= t:  # dz/dd is 0 for a spike exactly at the peak
             side = side + load_as(history, place - ages[j, 3] * neurons * LANES, like)
-        dz = load(grad_z, (t * rows + j) * LANES)
+        dz = load(grad_z, (step * rows + j) * LANES)
         by_width = n * kernel[j, 5] - z * kernel[j, 6]
         store(sums, at, load(sums, at) + dz * side * kernel[j, 5])
         store(sums, neurons * LANES + at, load(sums, neurons * LANES + at) + dz * by_width)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ... import functional
 from ...functional import (
+    Carried,
     LIFParameters,
     check_current,
     check_recurrence,
@@ -68,9 +69,17 @@ def lif(current: Tensor, neuron: LIFParameters = DEFAULTS) -> Tensor:
         tensor([0., 1., 0., 1., 0.])
     """
     check_current(current)
+    return continued_lif(current, None, neuron)[0]
+
+
+def continued_lif(
+    current: Tensor, membrane: Tensor | None, neuron: LIFParameters = DEFAULTS
+) -> tuple[Tensor, Tensor]:
+    """A segment of time of ``lif``: see ``functional.continued_lif``."""
     if not supports(current, neuron):
-        return functional.lif(current, neuron)
-    return FeedForward.apply(current, neuron, backward_may_follow(current))
+        return functional.continued_lif(current, membrane, neuron)
+    tensors = [current] if membrane is None else [current, membrane]
+    return FeedForward.apply(current, neuron, backward_may_follow(*tensors), membrane)
 
 
 def delayed_recurrence(
@@ -107,12 +116,34 @@ def delayed_recurrence(
         >>> spikes.flatten()
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
-    check_recurrence(current, weight, delay, half_width, mask)
-    if not supports(current, neuron):
-        return functional.delayed_recurrence(current, weight, delay, half_width, mask, neuron)
-    recorded = backward_may_follow(current, weight, delay, half_width)
-    if delay.ndim == 2:
+    if delay.ndim == 2 and supports(current, neuron):
+        check_recurrence(current, weight, delay, half_width, mask)
+        recorded = backward_may_follow(current, weight, delay, half_width)
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
         return Synaptic.apply(current, weight * kernel, mask, neuron, recorded)
+    return continued_recurrence(current, None, weight, delay, half_width, mask, neuron)[0]
+
+
+def continued_recurrence(
+    current: Tensor,
+    carried: Carried | None,
+    weight: Tensor,
+    delay: Tensor,
+    half_width: Tensor,
+    mask: Tensor | None = None,
+    neuron: LIFParameters = DEFAULTS,
+) -> tuple[Tensor, Tensor]:
+    """A segment of time of ``delayed_recurrence``: see ``functional.continued_recurrence``.
+
+    Delays per synapse are computed by the reference here.
+    """
+    if delay.ndim == 2 or not supports(current, neuron):
+        return functional.continued_recurrence(
+            current, carried, weight, delay, half_width, mask, neuron
+        )
+    check_recurrence(current, weight, delay, half_width, mask)
+    before = (None, None) if carried is None else carried
+    given = () if carried is None else carried
+    recorded = backward_may_follow(current, weight, delay, half_width, *given)
     width = half_width.expand(delay.shape)
-    return Axonal.apply(current, weight, delay, width, mask, neuron, recorded)
+    return Axonal.apply(current, weight, delay, width, mask, neuron, recorded, *before)

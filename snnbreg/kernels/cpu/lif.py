@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .blocks import copy
 from .compile import compiled
 from .lanes import LANES, heaviside, load, store, triangle
 
@@ -63,12 +64,17 @@ def run_lif(
     neuron: Neuron,
     out: np.ndarray,  # (T, M), written: the spikes
     membrane: np.ndarray,  # (T, M), written unless empty
+    start: np.ndarray,  # (1, M), V before the first step, or empty: zero
+    end: np.ndarray,  # (1, M), written: V after the last step
 ) -> None:
     """All steps of the columns columns[0] .. columns[1] - 1; both are multiples of LANES."""
     steps, width = current.shape
     v = np.empty(STRIP, current.dtype)
     for first in range(columns[0], columns[1], STRIP):
         v[:] = 0
+        last = min(STRIP, columns[1] - first)
+        if start.size:
+            copy(start, first, v, 0, last)
         for t in range(steps):
             for at in range(first, min(first + STRIP, columns[1]), LANES):
                 h = load(current, t * width + at) + load(v, at - first) * neuron.leak
@@ -77,6 +83,7 @@ def run_lif(
                 store(out, t * width + at, s)
                 if membrane.size:
                     store(membrane, t * width + at, h)
+        copy(v, 0, end, first, last)
 
 
 @compiled
@@ -86,12 +93,13 @@ def lif_backward(
     neuron: Neuron,
     membrane: np.ndarray,  # (T, M)
     grad_current: np.ndarray,  # (T, M), written
+    grad_end: np.ndarray,  # (1, M), of V after the last step, over the leak
 ) -> None:
     """Gradient of the current, for the columns columns[0] .. columns[1] - 1."""
     steps, width = grad.shape
     grad_h_next = np.empty(STRIP, grad.dtype)
     for first in range(columns[0], columns[1], STRIP):
-        grad_h_next[:] = 0
+        copy(grad_end, first, grad_h_next, 0, min(STRIP, columns[1] - first))
         for t in range(steps - 1, -1, -1):
             for at in range(first, min(first + STRIP, columns[1]), LANES):
                 h = load(membrane, t * width + at)

@@ -3,7 +3,15 @@
 ``autograd`` launches the kernels (``lif``, ``axonal``), which share the ``equations``.
 """
 
-from ...functional import delayed_linear
+from ...functional import continued_lif, continued_recurrence, delayed_linear
 from .engine import INTERPRETED, delayed_recurrence, lif, supports
 
-__all__ = ["INTERPRETED", "delayed_linear", "delayed_recurrence", "lif", "supports"]
+__all__ = [
+    "INTERPRETED",
+    "continued_lif",
+    "continued_recurrence",
+    "delayed_linear",
+    "delayed_recurrence",
+    "lif",
+    "supports",
+]
