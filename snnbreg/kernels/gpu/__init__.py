@@ -3,7 +3,7 @@
 ``autograd`` launches the kernels (``lif``, ``axonal``), which share the ``equations``.
 """
 
-from ...functional import delayed_linear
+from ...functional import delayed_linear, linear
 from .engine import INTERPRETED, delayed_recurrence, lif, supports
 
-__all__ = ["INTERPRETED", "delayed_linear", "delayed_recurrence", "lif", "supports"]
+__all__ = ["INTERPRETED", "delayed_linear", "delayed_recurrence", "lif", "linear", "supports"]
