@@ -1,15 +1,17 @@
 """The equations as pure functions on tensors: surrogates, LIF, delay kernel, delayed synapses.
 
-Needs only torch. ``delayed_recurrence``, ``delayed_linear`` and ``lif`` here are the reference:
-short and readable. The engines of ``snnbreg.kernels`` compute the same functions faster.
+Needs only torch. ``delayed_recurrence``, ``delayed_linear``, ``linear`` and ``lif`` here are the
+reference: short and readable. The engines of ``snnbreg.kernels`` compute the same functions faster.
 """
 
 from .delay import delay_kernel, half_width, kernel_length
 from .feedforward import (
     check_delayed_linear,
+    check_linear,
     delayed_linear,
     feedforward_kernel,
     filter_events,
+    linear,
 )
 from .lif import (
     RESETS,
@@ -40,6 +42,7 @@ __all__ = [
     "atan_slope",
     "check_current",
     "check_delayed_linear",
+    "check_linear",
     "check_recurrence",
     "continued_lif",
     "continued_recurrence",
@@ -54,6 +57,7 @@ __all__ = [
     "lif",
     "lif_parameters",
     "lif_step",
+    "linear",
     "spike",
     "surrogate_slope",
     "triangle_slope",

@@ -22,10 +22,38 @@ Queant et al. 2025, "DelRec", arXiv 2509.24852, whose networks "rec+ff" join bot
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import conv1d, linear, pad
+from torch.nn import functional
+from torch.nn.functional import conv1d, pad
 
 from .delay import check_finite, check_like, delay_kernel, kernel_length
 from .lif import check_current
+
+
+def linear(
+    events: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None = None
+) -> Tensor:
+    """Currents of synapses without delays, (X W' + b) mask, in every step.
+
+    Args:
+        events: X, frames or spikes of the senders, (T, B, C).
+        weight: W, (N, C), row = receiver, column = sender.
+        bias: b, (N,), or None.
+        mask: factors on the currents (dropout), held over time, (B, N), or None.
+
+    Returns:
+        Currents I, (T, B, N).
+
+    Raises:
+        ValueError: for shapes that do not fit together.
+
+    Example:
+        >>> import torch
+        >>> linear(torch.eye(3)[:, None], torch.ones(1, 3), torch.tensor([0.5])).flatten()
+        tensor([1.5000, 1.5000, 1.5000])
+    """
+    check_linear(events, weight, bias, mask)
+    current = functional.linear(events, weight, bias)
+    return current if mask is None else current * mask
 
 
 def delayed_linear(
@@ -68,7 +96,7 @@ def delayed_linear(
     check_delayed_linear(events, weight, bias, delay, half_width)
     kernel = feedforward_kernel(delay, half_width, len(events))
     if delay.ndim == 1:
-        return linear(filter_events(events, kernel), weight, bias)
+        return functional.linear(filter_events(events, kernel), weight, bias)
     return _convolve(events, weight * kernel, bias)
 
 
@@ -114,6 +142,28 @@ def _convolve(events: Tensor, kernel: Tensor, bias: Tensor | None, groups: int =
     """A convolution in time with a kernel (K, N, C / groups); each step sees the past alone."""
     past = pad(events.permute(1, 2, 0), (len(kernel) - 1, 0))
     return conv1d(past, kernel.flip(0).permute(1, 2, 0), bias, groups=groups).permute(2, 0, 1)
+
+
+def check_linear(events: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
+    """Refuse arguments of ``linear`` that cannot be right, for every engine alike.
+
+    Args:
+        events: (T, B, C).
+        weight: (N, C).
+        bias: (N,) or None.
+        mask: (B, N) or None.
+
+    Raises:
+        ValueError: naming what was found and what was expected.
+    """
+    receivers, senders = weight.shape
+    check_current(events, senders, "events")
+    for name, tensor, expected in (
+        ("bias", bias, (receivers,)),
+        ("mask", mask, (events.shape[1], receivers)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != expected:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}: expected {expected}.")
 
 
 def check_delayed_linear(

@@ -36,6 +36,11 @@ class Engine(Protocol):
     ) -> Tensor:
         """Currents of feed-forward synapses with delays, (T, B, C) -> (T, B, N)."""
 
+    def linear(
+        self, events: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Currents of feed-forward synapses, times a mask, (T, B, C) -> (T, B, N)."""
+
     def lif(self, current: Tensor, neuron: LIFParameters = ...) -> Tensor:
         """Spikes of a LIF layer without recurrence, (T, B, N) -> (T, B, N)."""
 
@@ -87,7 +92,7 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
         device: device of the tensors.
 
     Returns:
-        A module with ``delayed_recurrence``, ``delayed_linear`` and ``lif``.
+        A module with ``delayed_recurrence``, ``delayed_linear``, ``linear`` and ``lif``.
 
     Raises:
         ValueError: for an unknown name (the message lists the valid ones), and for an engine that

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
+from .linear import Linear
 
 DROPOUTS_ON = ("current", "spikes")
 
@@ -26,7 +27,7 @@ class SpikingLayer(nn.Module):
 
     def __init__(
         self,
-        linear: nn.Linear | DelayedLinear,
+        linear: Linear | DelayedLinear,
         neuron: nn.Module,
         norm: nn.Module,
         dropout: HeldDropout,
@@ -38,9 +39,18 @@ class SpikingLayer(nn.Module):
         self.neuron = neuron
         self.dropout = dropout
         self.dropout_on = dropout_on
+        self._drops_in_linear = (
+            dropout_on == "current"
+            and isinstance(norm, nn.Identity)
+            and not isinstance(linear, DelayedLinear)
+        )
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes of this layer from those of the layer below."""
+        if self._drops_in_linear:
+            sizes = spikes.shape[1], len(self.linear.weight)
+            mask = self.dropout.sample(spikes.new_empty((1, *sizes)))
+            return self.neuron(self.linear(spikes, mask))
         current = self.linear(spikes)
         current = self.norm(current.flatten(0, 1)).unflatten(0, current.shape[:2])
         if self.dropout_on == "current":
@@ -59,7 +69,7 @@ class Readout(nn.Module):
         (T, B, N) -> (T, B, K).
     """
 
-    def __init__(self, linear: nn.Linear, neuron: nn.Module) -> None:
+    def __init__(self, linear: Linear, neuron: nn.Module) -> None:
         super().__init__()
         self.linear = linear
         self.neuron = neuron

@@ -15,6 +15,7 @@ from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
 from .layers import DROPOUTS_ON, Readout, SpikingLayer
 from .lif import LIF, LeakyIntegrator
+from .linear import Linear
 from .segments import in_segments, twice
 
 NORMS = ("none", "batch")
@@ -171,7 +172,7 @@ class SpikingNetwork(nn.Module):
         delayed: dict[str, Any] = dict(learn_spread=learn_spread, engine=engine, **kernel)
         self.layers = nn.ModuleList(
             SpikingLayer(
-                _linear(senders, receivers, bias, weight_init, kind, delayed),
+                _linear(senders, receivers, bias, weight_init, engine, kind, delayed),
                 DelayedRecurrentLIF(receivers, **neuron, **recurrence) if flag else LIF(**neuron),
                 nn.BatchNorm1d(receivers) if norm == "batch" else nn.Identity(),
                 HeldDropout(dropout),
@@ -186,7 +187,7 @@ class SpikingNetwork(nn.Module):
             end = LeakyIntegrator(tau)
         elif readout == "spiking":
             end = LIF(**neuron)
-        readout_linear = cast(nn.Linear, _linear(hidden[-1], outputs, bias, weight_init))
+        readout_linear = cast(Linear, _linear(hidden[-1], outputs, bias, weight_init, engine))
         self.readout = Readout(readout_linear, end)
         self.inputs, self.segments, self.norm = inputs, segments, norm
 
@@ -293,12 +294,13 @@ def _linear(
     receivers: int,
     bias: bool,
     init: str,
+    engine: str,
     delays: str = "none",
     delayed: Mapping[str, Any] | None = None,
-) -> nn.Linear | DelayedLinear:
-    linear: nn.Linear | DelayedLinear
+) -> Linear | DelayedLinear:
+    linear: Linear | DelayedLinear
     if delays == "none":
-        linear = nn.Linear(senders, receivers, bias=bias)
+        linear = Linear(senders, receivers, bias, engine)
     else:
         linear = DelayedLinear(senders, receivers, bias, delays, **(delayed or {}))
     if init == "kaiming":

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ...functional import LIFParameters
-from .axonal import axonal_backward, run_axonal
+from .axonal import run_axonal
+from .axonal_backward import axonal_backward
 from .lanes import LANES
 from .lif import Neuron, lif_backward, run_lif
+from .matrices import pack, panels
 from .synaptic import run_synaptic, synaptic_backward
 from .tables import delay_table, tap_table
 from .threads import in_threads
@@ -29,13 +31,6 @@ def _compiled(neuron: LIFParameters) -> Neuron:
         neuron.surrogate == "triangle",
         float(neuron.alpha),
     )
-
-
-def _panels(matrix: Tensor) -> Tensor:
-    """A matrix (N, M) as panels of LANES rows, (R / LANES, M, LANES), padded with zeros."""
-    rows, columns = matrix.shape
-    matrix = torch.nn.functional.pad(matrix, (0, 0, 0, -rows % LANES))
-    return matrix.reshape(len(matrix) // LANES, LANES, columns).transpose(1, 2).contiguous()
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:
@@ -91,7 +86,7 @@ class Axonal(torch.autograd.Function):
             history[:, :before] = _to_tiles(past.detach().byte())
         membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
         counters = current.new_empty((saved_tiles, 3, neurons, LANES))
-        arrays = [*_arrays(current, _panels(weight.detach())), _mask_array(mask, current)]
+        arrays = [*_arrays(current), pack(weight), _mask_array(mask, current)]
         written = _arrays(out, history, membrane, counters, ends)
 
         def run(first: int, last: int) -> None:
@@ -115,12 +110,12 @@ class Axonal(torch.autograd.Function):
         d, s = _arrays(delay, width)
         tap_ages, taps = tap_table(d, s, ages)
         grad_current = torch.empty(grad.shape, dtype=grad.dtype)
-        arrays = [*_arrays(grad, _panels(weight.detach().T)), _mask_array(mask, grad)]
+        arrays = [*_arrays(grad), pack(weight.T), _mask_array(mask, grad)]
         saved = _arrays(history, membrane, counters)
-        blocks = arrays[1].shape[0] if need_weight else 0
+        blocks = -(-len(weight) // LANES) if need_weight else 0
 
         def run(first: int, last: int) -> tuple[Tensor, Tensor]:
-            d_weight = grad.new_zeros((blocks, blocks, LANES, LANES))
+            d_weight = grad.new_zeros((blocks, blocks * LANES, LANES))
             d_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
             axonal_backward(
                 (first, last), *arrays, ages, kernel, tap_ages, taps, _compiled(ctx.neuron),
@@ -131,7 +126,7 @@ class Axonal(torch.autograd.Function):
         parts = in_threads(run, len(history))
         grad_weight = grad_delay = grad_width = None
         if need_weight:
-            square = _sum(part[0] for part in parts).transpose(1, 2).flatten(2).flatten(0, 1)
+            square = _sum(part[0] for part in parts).transpose(1, 2).flatten(0, 1)
             grad_weight = square[: len(weight), : len(weight)]
         if need_kernel:
             grad_delay, grad_width = _sum(part[1] for part in parts).to(grad.dtype)
@@ -165,7 +160,7 @@ class Synaptic(torch.autograd.Function):
         saved_tiles = tiles if recorded else 0
         membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
         oldest_first = kernel.detach().flip(0).transpose(0, 1).flatten(1)
-        arrays = [*_arrays(current, _panels(oldest_first)), _mask_array(mask, current)]
+        arrays = [*_arrays(current, panels(oldest_first)), _mask_array(mask, current)]
         written = _arrays(out, history, membrane)
 
         def run(first: int, last: int) -> None:
@@ -183,8 +178,8 @@ class Synaptic(torch.autograd.Function):
         """Gradients of the arguments of ``forward``."""
         kernel, mask, history, membrane = ctx.saved_tensors
         grad_current = torch.empty(grad.shape, dtype=grad.dtype)
-        panels = _panels(kernel.detach().permute(2, 0, 1).flatten(1))
-        arrays = [*_arrays(grad, panels), _mask_array(mask, grad)]
+        table = panels(kernel.detach().permute(2, 0, 1).flatten(1))
+        arrays = [*_arrays(grad, table), _mask_array(mask, grad)]
         saved = _arrays(history, membrane)
         blocks = arrays[1].shape[0]
         ages = len(kernel) if ctx.needs_input_grad[1] else 0

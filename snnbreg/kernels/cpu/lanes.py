@@ -190,6 +190,39 @@ def heaviside(typing: Any, value: Any, threshold: Any) -> Any:
 
 
 @intrinsic
+def nonzero_lanes(typing: Any, array: Any, index: Any) -> Any:
+    """Which of ``LANES`` numbers of a contiguous array are not zero, as the bits of an integer."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _data(context, builder, sig.args[0], *args)
+        vector = builder.load(pointer, align=_bytes(context, sig.args[0]))
+        differs = builder.fcmp_unordered("!=", vector, ir.Constant(vector.type, None))
+        return builder.zext(builder.bitcast(differs, ir.IntType(LANES)), ir.IntType(64))
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def count_bits(typing: Any, bits: Any) -> Any:
+    """How many bits of an integer are 1."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def lowest_bit(typing: Any, bits: Any) -> Any:
+    """Number of the lowest bit that is 1, of an integer that is not 0."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def triangle(typing: Any, value: Any) -> Any:
     """max(0, 1 - |x|) of a vector."""
 

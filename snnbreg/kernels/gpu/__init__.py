@@ -3,7 +3,7 @@
 ``autograd`` launches the kernels (``lif``, ``axonal``), which share the ``equations``.
 """
 
-from ...functional import continued_lif, continued_recurrence, delayed_linear
+from ...functional import continued_lif, continued_recurrence, delayed_linear, linear
 from .engine import INTERPRETED, delayed_recurrence, lif, supports
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "delayed_linear",
     "delayed_recurrence",
     "lif",
+    "linear",
     "supports",
 ]

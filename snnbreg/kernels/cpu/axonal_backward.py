@@ -1,0 +1,316 @@
+"""The backward pass of ``axonal``, for tiles of ``LANES`` samples.
+
+**Gradient of a spike.** g[t] = sum_k h(k) dz[t+k] is computed by a recursion with the kernel's
+second difference, which has at most six non-zero entries (taps), in float64; a kernel with up to
+six ages is summed directly.
+
+**Gradient of W.** The sum of dR z' over steps and samples takes CHUNK vectors of samples at once,
+and skips the zeros of z where there are enough of them.
+
+Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .axonal import load_masks
+from .blocks import copy, load_tile, product, store_tile, transpose
+from .compile import compiled
+from .lanes import (
+    LANES,
+    broadcast,
+    count_bits,
+    load,
+    load_as,
+    lowest_bit,
+    narrow,
+    nonzero_lanes,
+    store,
+    sum_lanes,
+)
+from .lif import Neuron, next_membrane_slope, surrogate_slope
+from .sparse import WIDTH, Matrix, multiply, sum_rows, sum_rows_of_one
+from .tables import TAPS
+
+CHUNK = 16
+"""Vectors of samples whose outer products are added to the gradient of W at once."""
+MOST_DELAYED = 0.55
+"""Share of delayed spikes z that are not zero from which on zeros are not skipped."""
+
+
+@compiled
+def axonal_backward(
+    tiles: tuple[int, int],
+    grad: np.ndarray,  # (T, B, N): of the spikes
+    transposed: Matrix,  # of W
+    mask: np.ndarray,  # as in run_axonal
+    ages: np.ndarray,
+    kernel: np.ndarray,
+    tap_ages: np.ndarray,  # (N, TAPS), see tap_table
+    taps: np.ndarray,  # (N, 1 + TAPS) float64
+    neuron: Neuron,
+    history: np.ndarray,  # as left by run_axonal
+    membrane: np.ndarray,
+    counters: np.ndarray,
+    grad_current: np.ndarray,  # (T, B, N), written
+    grad_weight: np.ndarray,  # (R / LANES, R, LANES) panels of the receivers, added to; or empty
+    grad_kernel: np.ndarray,  # (2, N) float64, added to: of d and of s; or empty
+    grad_end: np.ndarray,  # (1, B, N), of V after the last step, over the leak
+    grad_past: np.ndarray,  # (P, B, N), written: of the spikes before
+) -> None:
+    """Backward pass over all steps of the tiles tiles[0] .. tiles[1] - 1."""
+    steps, _, neurons = grad.shape
+    past = len(grad_past)
+    start = 0 if past else 1  # the first step with spikes before it
+    rows = -(-neurons // LANES) * LANES
+    grad_z = np.empty((WIDTH, steps, rows, LANES), grad.dtype)  # dz
+    grad_r = np.empty((rows // LANES, CHUNK * LANES, LANES), grad.dtype)  # dR, transposed
+    delayed = np.zeros((CHUNK, rows, LANES), grad.dtype)  # z
+    sums = np.zeros((2, neurons, LANES), grad.dtype)
+    mask_tile = np.empty((WIDTH, rows, LANES), grad.dtype)
+    for first in range(tiles[0], tiles[1], WIDTH):
+        together = min(WIDTH, tiles[1] - first)
+        state = np.zeros((WIDTH, 4, rows, LANES), grad.dtype)  # n, c, m, dI
+        for k in range(together):
+            for which in range(3):
+                copy(
+                    counters, ((first + k) * 3 + which) * neurons * LANES,
+                    state[k], which * rows * LANES, neurons * LANES,
+                )  # fmt: skip
+            load_tile(grad_end, 0, (first + k) * LANES, state[k, 3])
+        recursion = np.zeros((WIDTH, 2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
+        work = np.zeros((WIDTH, rows, LANES), grad.dtype)  # dS by the loss, later dR
+        load_masks(mask, first, together, mask_tile)
+        stored = 0
+        for t in range(steps - 1, -1, -1):
+            for k in range(together):
+                load_tile(grad, t, (first + k) * LANES, work[k])
+                _lif_step_backward(
+                    t, first + k, grad_z[k], tap_ages, taps, mask_tile[k], neuron, membrane,
+                    state[k], recursion[k], work[k],
+                )  # fmt: skip
+                store_tile(state[k, 3], grad_current, t, (first + k) * LANES)
+            if t < start:
+                break
+            multiply(
+                transposed, work, 0, rows * LANES,
+                grad_z, t * rows * LANES, steps * rows * LANES, together,
+            )  # fmt: skip
+            for k in range(together):
+                if grad_weight.size or grad_kernel.size:
+                    _delay_spikes_backward(
+                        t, first + k, history, past, ages, kernel, grad_z[k], state[k],
+                        delayed[stored], sums,
+                    )  # fmt: skip
+                if grad_weight.size:
+                    _store_transposed(work[k], grad_r, stored)
+                stored += 1
+            if stored + together > CHUNK or t == start:
+                _add_to_gradients(stored, grad_r, delayed, sums, grad_weight, grad_kernel)
+                stored = 0
+        for t in range(past - 1, -1, -1):
+            for k in range(together):
+                for j in range(neurons):
+                    value = _spike_gradient(
+                        t - past, j, steps, grad_z[k], tap_ages, taps, recursion[k]
+                    )
+                    store(work[k], j * LANES, narrow(value, work[0, 0, 0]))
+                store_tile(work[k], grad_past, t, (first + k) * LANES)
+
+
+@compiled
+def _lif_step_backward(
+    t: int,
+    tile: int,
+    grad_z: np.ndarray,
+    tap_ages: np.ndarray,
+    taps: np.ndarray,
+    mask_tile: np.ndarray,
+    neuron: Neuron,
+    membrane: np.ndarray,
+    state: np.ndarray,
+    recursion: np.ndarray,
+    work: np.ndarray,
+) -> None:
+    """Gradients of one step: dS, then dI and dR."""
+    _, steps, neurons, _ = membrane.shape
+    rows = state.shape[1]
+    like = state[0, 0, 0]
+    for j in range(neurons):
+        at = j * LANES
+        value = _spike_gradient(t, j, steps, grad_z, tap_ages, taps, recursion)
+        h = load(membrane, ((tile * steps + t) * neurons + j) * LANES)
+        slope = surrogate_slope(h, neuron)
+        grad_h = (load(work, at) + narrow(value, like)) * slope
+        grad_h = grad_h + load(state, 3 * rows * LANES + at) * next_membrane_slope(h, slope, neuron)
+        store(state, 3 * rows * LANES + at, grad_h)
+        store(work, at, grad_h * load(mask_tile, at))
+
+
+@compiled
+def _spike_gradient(
+    t: int,
+    j: int,
+    steps: int,
+    grad_z: np.ndarray,
+    tap_ages: np.ndarray,
+    taps: np.ndarray,
+    recursion: np.ndarray,
+) -> Any:
+    """g[t] of neuron j by the recursion; t counts from the first of ``steps``, so may be < 0."""
+    neurons, at, rows = recursion.shape[1], j * LANES, grad_z.shape[1]
+    tap_sum = broadcast(0.0)
+    for q in range(TAPS):
+        source = t + tap_ages[j, q]
+        if source >= steps:
+            break
+        if source >= 0:
+            tap_sum = tap_sum + load_as(grad_z, (source * rows + j) * LANES, 0.0) * taps[j, 1 + q]
+    difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
+    value = load(recursion, at) * taps[j, 0] + difference
+    store(recursion, neurons * LANES + at, difference)
+    store(recursion, at, value)
+    return value
+
+
+@compiled
+def _delay_spikes_backward(
+    step: int,
+    tile: int,
+    history: np.ndarray,
+    past: int,
+    ages: np.ndarray,
+    kernel: np.ndarray,
+    grad_z: np.ndarray,
+    state: np.ndarray,
+    delayed: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Write z[t], add to the gradients of d and s, and update n, c, m back to step t - 1."""
+    _, steps, neurons, _ = history.shape
+    t = past + step
+    rows = state.shape[1]
+    plane = rows * LANES
+    like = state[0, 0, 0]
+    zeros = broadcast(like) * 0
+    for j in range(neurons):
+        at = j * LANES
+        place = ((tile * steps + t) * neurons + j) * LANES
+        n, c, m = load(state, at), load(state, plane + at), load(state, 2 * plane + at)
+        z = (n * kernel[j, 3] + c * kernel[j, 4] + m) * kernel[j, 5]
+        store(delayed, at, z)
+        entered, crossed, left, side = zeros, zeros, zeros, c
+        if ages[j, 0] <= t:
+            entered = load_as(history, place - ages[j, 0] * neurons * LANES, like)
+        if ages[j, 1] <= t:
+            crossed = load_as(history, place - ages[j, 1] * neurons * LANES, like)
+        if ages[j, 2] <= t:
+            left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
+        if ages[j, 3] <= t:  # dz/dd is 0 for a spike exactly at the peak
+            side = side + load_as(history, place - ages[j, 3] * neurons * LANES, like)
+        dz = load(grad_z, (step * rows + j) * LANES)
+        by_width = n * kernel[j, 5] - z * kernel[j, 6]
+        store(sums, at, load(sums, at) + dz * side * kernel[j, 5])
+        store(sums, neurons * LANES + at, load(sums, neurons * LANES + at) + dz * by_width)
+        c = c - entered * kernel[j, 0] - crossed * 2 + left
+        n = n - entered + left
+        m = m + c - entered * kernel[j, 1] + crossed * 2 - left * kernel[j, 2]
+        store(state, at, n)
+        store(state, plane + at, c)
+        store(state, 2 * plane + at, m)
+
+
+@compiled
+def _store_transposed(work: np.ndarray, grad_r: np.ndarray, stored: int) -> None:
+    """Store dR of a step and tile for ``_add_to_weight``."""
+    blocks, length, _ = grad_r.shape
+    for block in range(blocks):
+        transpose(
+            work, block * LANES * LANES, LANES,
+            grad_r, (block * length + stored * LANES) * LANES, LANES,
+        )  # fmt: skip
+
+
+@compiled
+def _add_to_gradients(
+    stored: int,
+    grad_r: np.ndarray,
+    delayed: np.ndarray,
+    sums: np.ndarray,
+    grad_weight: np.ndarray,
+    grad_kernel: np.ndarray,
+) -> None:
+    """Add the stored steps to the gradients of W, d and s."""
+    if grad_weight.size:
+        count = 0
+        _, rows, _ = delayed.shape
+        for at in range(0, stored * rows * LANES, LANES):
+            count += count_bits(nonzero_lanes(delayed, at))
+        if count < MOST_DELAYED * stored * rows * LANES:
+            _add_to_weight_sparse(stored, count, grad_r, delayed, grad_weight)
+        else:
+            _add_to_weight(stored, grad_r, delayed, grad_weight)
+    if grad_kernel.size:
+        for which in range(2):
+            for j in range(grad_kernel.shape[1]):
+                at = (which * grad_kernel.shape[1] + j) * LANES
+                grad_kernel[which, j] += sum_lanes(load_as(sums, at, 0.0))
+        sums[:] = 0
+
+
+@compiled
+def _add_to_weight(
+    stored: int, grad_r: np.ndarray, delayed: np.ndarray, grad_weight: np.ndarray
+) -> None:
+    """Add the sum of dR z' over the stored steps and tiles to the gradient of W."""
+    blocks, length, _ = grad_r.shape
+    rows = blocks * LANES
+    panel = np.empty((CHUNK, LANES, LANES), delayed.dtype)
+    for j in range(blocks):
+        for k in range(stored):
+            transpose(
+                delayed, (k * rows + j * LANES) * LANES, LANES, panel, k * LANES * LANES, LANES
+            )
+        for i in range(blocks):
+            product(
+                panel, 0, grad_r, i * length * LANES,
+                grad_weight, (i * rows + j * LANES) * LANES, stored * LANES, True,
+            )  # fmt: skip
+
+
+@compiled
+def _add_to_weight_sparse(
+    stored: int, count: int, grad_r: np.ndarray, delayed: np.ndarray, grad_weight: np.ndarray
+) -> None:
+    """The same bits, where ``count`` entries of z are not zero."""
+    blocks, length, _ = grad_r.shape
+    rows = blocks * LANES
+    end = np.empty(rows, np.int64)
+    row, value = np.empty(count, np.int32), np.empty(count, delayed.dtype)
+    found = 0
+    for j in range(rows):
+        for k in range(stored):
+            bits = nonzero_lanes(delayed, (k * rows + j) * LANES)
+            while bits:
+                lane = lowest_bit(bits)
+                row[found], value[found] = k * LANES + lane, delayed[k, j, lane]
+                found += 1
+                bits &= bits - 1
+        end[j] = found
+    for i in range(0, blocks, WIDTH):
+        begin = 0
+        for j in range(rows):
+            if i + WIDTH <= blocks:
+                sum_rows(
+                    value, row, begin, end[j], grad_r, i * length * LANES, length * LANES,
+                    grad_weight, (i * rows + j) * LANES, rows * LANES, True,
+                )  # fmt: skip
+            else:
+                sum_rows_of_one(
+                    value, row, begin, end[j], grad_r, i * length * LANES, 0,
+                    grad_weight, (i * rows + j) * LANES, 0, True,
+                )  # fmt: skip
+            begin = end[j]
