@@ -108,12 +108,21 @@ def _between(
 
 
 def _schedule(optimizer: Optimizer, field: str, values: Callable[[int, Any], Any]) -> Schedule:
-    """A schedule of the groups the field matters for: lam, of those with a regulariser."""
+    """A schedule of the groups the field matters for: lam, of those with a regulariser.
+
+    Raises:
+        ValueError: there is no such group.
+    """
     groups = [
         index
         for index, group in enumerate(optimizer.param_groups)
         if field != "lam" or group.get("regularizer", "none") != "none"
     ]
+    if not groups:
+        raise ValueError(
+            f"There is no lambda to move: {type(optimizer).__name__} has no parameters with a "
+            "regulariser. Leave the schedule of lam out, or choose an optimizer such as AdaBreg."
+        )
     return Schedule(optimizer, field, values, groups)
 
 

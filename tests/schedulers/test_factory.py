@@ -240,6 +240,14 @@ def test_lam_warm_up_touches_regularised_groups_and_keeps_the_weights():
     assert torch.equal(regularised, torch.ones(3))
 
 
+def test_lam_of_an_optimizer_without_regularisers_is_refused():
+    """It would do nothing, silently; so would that of Bregman groups that are all free."""
+    free = AdaBreg([{"params": parameters(1), "regularizer": "none"}], lr=0.1)
+    for optimizer in (torch.optim.Adam(parameters(1)), free):
+        with pytest.raises(ValueError, match=r"no lambda to move: Ada.* has no parameters with"):
+            make_scheduler("linear", optimizer, 4, 1, field="lam", start=0.0)
+
+
 def test_only_schedules_of_the_learning_rate_of_this_optimizer_are_summed():
     first, second = (torch.optim.SGD(parameters(1), lr=lr, momentum=0.5) for lr in (2.0, 3.0))
     schedules = [
