@@ -40,6 +40,9 @@ from snnbreg.models import SpikingNetwork
 BASELINES = Path(__file__).parent / "baselines"
 FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
 BATCHED = "engine, in batches"
+SHORTEST = 0.02
+"""Seconds that a turn lasts at least: a shorter one would measure what the one before left in the
+caches."""
 
 
 class Contestant(NamedTuple):
@@ -196,12 +199,20 @@ def _agree(found: dict[str, Contestant], chosen: Any) -> None:
 def measure(found: dict[str, Contestant], rounds: int) -> dict[str, tuple[float, float]]:
     """Microseconds per recording, median and lowest, all contestants in turn."""
     times: dict[str, list[float]] = {name: [] for name in found}
+    repeats = {name: 1 + int(SHORTEST / _seconds(c, 1)) for name, c in found.items()}
     for _ in range(rounds):
         for name, contestant in found.items():
-            start = time.process_time()
-            contestant.run()
-            times[name].append((time.process_time() - start) / contestant.recordings * 1e6)
+            seconds = _seconds(contestant, repeats[name])
+            times[name].append(seconds / repeats[name] / contestant.recordings * 1e6)
     return {name: (median(values), min(values)) for name, values in times.items()}
+
+
+def _seconds(contestant: Contestant, repeats: int) -> float:
+    """Of processor time for all its recordings, so many times."""
+    start = time.process_time()
+    for _ in range(repeats):
+        contestant.run()
+    return time.process_time() - start
 
 
 def table(times: dict[str, tuple[float, float]], sizes: dict[str, float]) -> str:

@@ -131,6 +131,9 @@ def test_the_figure_has_bytes_and_operations(folder: Path) -> None:
     ]
     assert drawn[0] == {(80, 13 / 16), (20, 11 / 16), (16, 15 / 16), (50, 15 / 16)}
     assert drawn[1] == {(72, 13 / 16), (48, 11 / 16), (44, 15 / 16), (48, 15 / 16)}
+    for axes in figure.axes:
+        texts = [label.get_text() for label in axes.get_xticklabels()]
+        assert texts == (["20", "50"] if axes is figure.axes[0] else ["50"])
 
 
 def test_without_exports_there_is_no_figure(make: Make, tmp_path: Path) -> None:
