@@ -135,12 +135,12 @@ class Delay(Carrying):
             events: of the steps since then, (T, B, senders).
 
         Returns:
-            Of as many steps as the longest kernel reaches, a copy.
+            Of as many steps as the longest kernel reaches.
         """
         reach = functional.kernel_length(self.delay_of_senders, self.half_width, LONG)
         if past is not None and len(events) < reach:
             events = torch.cat([past, events])
-        return events[-reach:].clone()
+        return events[-reach:]
 
     @torch.no_grad()
     def round_(self) -> None:

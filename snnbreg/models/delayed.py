@@ -11,6 +11,7 @@ from ..kernels import check_engine, get_engine
 from .delay import Delay
 from .dropout import HeldDropout
 from .lif import describe, lif_settings
+from .segments import pack, unpack
 
 
 class DelayedRecurrentLIF(Delay):
@@ -107,10 +108,13 @@ class DelayedRecurrentLIF(Delay):
         synapses = self.weight, self.delay_of_senders, self.half_width, mask, self.lif
         if self.carry is None:
             return engine.delayed_recurrence(current, *synapses)
-        before = self.carry.state
+        before = past = None
+        if self.carry.state is not None:
+            membrane, packed = self.carry.state
+            past = unpack(packed)
+            before = functional.Carried(membrane, past)
         spikes, membrane = engine.continued_recurrence(current, before, *synapses)
-        past = None if before is None else before.spikes
-        self.carry.state = functional.Carried(membrane, self.on_its_way(past, spikes))
+        self.carry.state = membrane, pack(self.on_its_way(past, spikes))
         return spikes
 
     def extra_repr(self) -> str:

@@ -82,7 +82,7 @@ class DelayedLinear(Delay):
         if self.carry is None:
             return engine.delayed_linear(events, *synapses)
         past, steps = self.carry.state, len(events)
-        self.carry.state = self.on_its_way(past, events)
+        self.carry.state = self.on_its_way(past, events).clone()
         if past is not None:
             events = torch.cat([past, events])
         return engine.delayed_linear(events, *synapses)[-steps:]
