@@ -3,7 +3,8 @@
 ``autograd`` calls the loops over time (``lif``, ``axonal``, ``synaptic``); ``feedforward`` calls
 that of feed-forward delays (``filter``), ``event_linear`` those of synapses without (``events``).
 They are written with vectors (``lanes``), matrix blocks (``blocks``) and sums that skip zeros
-(``sparse``), and read tables of the kernels (``tables``) and packed weights (``matrices``).
+(``sparse``), and read tables of the kernels (``tables``) and packed weights (``matrices``);
+large tensors use ``memory`` again.
 """
 
 from .engine import continued_lif, continued_recurrence, delayed_recurrence, lif, supports

@@ -16,9 +16,13 @@ from .axonal_backward import axonal_backward
 from .lanes import LANES
 from .lif import Neuron, lif_backward, run_lif
 from .matrices import pack, panels
+from .memory import empty
 from .synaptic import run_synaptic, synaptic_backward
 from .tables import delay_table, tap_table
 from .threads import in_threads
+
+MOST_DELAYED = 0.55
+"""Share of delayed spikes z that are not zero from which on their zeros are not skipped."""
 
 
 def _compiled(neuron: LIFParameters) -> Neuron:
@@ -79,12 +83,12 @@ class Axonal(torch.autograd.Function):
         if start is not None:
             ends[0] = start.detach()
         ages, kernel = delay_table(*_arrays(delay, width))
-        out = torch.empty(current.shape, dtype=current.dtype)
+        out = empty(current.shape, current.dtype)
         saved_tiles = tiles if recorded else 0
-        history = torch.empty((tiles, before + steps, neurons, LANES), dtype=torch.uint8)
+        history = empty((tiles, before + steps, neurons, LANES), torch.uint8)
         if past is not None:
             history[:, :before] = _to_tiles(past.detach().byte())
-        membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
+        membrane = empty((saved_tiles, steps, neurons, LANES), current.dtype)
         counters = current.new_empty((saved_tiles, 3, neurons, LANES))
         arrays = [*_arrays(current), pack(weight), _mask_array(mask, current)]
         written = _arrays(out, history, membrane, counters, ends)
@@ -109,7 +113,7 @@ class Axonal(torch.autograd.Function):
         ages, kernel = ctx.tables
         d, s = _arrays(delay, width)
         tap_ages, taps = tap_table(d, s, ages)
-        grad_current = torch.empty(grad.shape, dtype=grad.dtype)
+        grad_current = empty(grad.shape, grad.dtype)
         arrays = [*_arrays(grad), pack(weight.T), _mask_array(mask, grad)]
         saved = _arrays(history, membrane, counters)
         blocks = -(-len(weight) // LANES) if need_weight else 0
@@ -119,7 +123,8 @@ class Axonal(torch.autograd.Function):
             d_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
             axonal_backward(
                 (first, last), *arrays, ages, kernel, tap_ages, taps, _compiled(ctx.neuron),
-                *saved, grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(), *ends,
+                MOST_DELAYED, *saved, grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(),
+                *ends,
             )  # fmt: skip
             return d_weight, d_kernel
 
@@ -155,10 +160,10 @@ class Synaptic(torch.autograd.Function):
         """Spikes, (T, B, N)."""
         steps, batch, neurons = current.shape
         tiles = -(-batch // LANES)
-        out = torch.empty(current.shape, dtype=current.dtype)
-        history = torch.empty((tiles, steps, neurons, LANES), dtype=torch.uint8)
+        out = empty(current.shape, current.dtype)
+        history = empty((tiles, steps, neurons, LANES), torch.uint8)
         saved_tiles = tiles if recorded else 0
-        membrane = current.new_empty((saved_tiles, steps, neurons, LANES))
+        membrane = empty((saved_tiles, steps, neurons, LANES), current.dtype)
         oldest_first = kernel.detach().flip(0).transpose(0, 1).flatten(1)
         arrays = [*_arrays(current, panels(oldest_first)), _mask_array(mask, current)]
         written = _arrays(out, history, membrane)
@@ -177,7 +182,7 @@ class Synaptic(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the arguments of ``forward``."""
         kernel, mask, history, membrane = ctx.saved_tensors
-        grad_current = torch.empty(grad.shape, dtype=grad.dtype)
+        grad_current = empty(grad.shape, grad.dtype)
         table = panels(kernel.detach().permute(2, 0, 1).flatten(1))
         arrays = [*_arrays(grad, table), _mask_array(mask, grad)]
         saved = _arrays(history, membrane)
@@ -215,8 +220,8 @@ class FeedForward(torch.autograd.Function):
         flat = _to_columns(current)
         before = flat.new_empty((0, 0)) if start is None else _to_columns(start.unsqueeze(0))
         end = flat.new_empty((1, flat.shape[1]))
-        out = torch.empty_like(flat)
-        membrane = torch.empty_like(flat) if recorded else flat.new_empty((0, 0))
+        out = empty(flat.shape, flat.dtype)
+        membrane = empty(flat.shape if recorded else (0, 0), flat.dtype)
         arrays = _arrays(flat, out, membrane, before, end)
 
         def run(first: int, last: int) -> None:
@@ -235,7 +240,7 @@ class FeedForward(torch.autograd.Function):
         """Gradients of the arguments of ``forward``."""
         (membrane,) = ctx.saved_tensors
         flat = _to_columns(grad)
-        out = torch.empty_like(flat)
+        out = empty(flat.shape, flat.dtype)
         end = _to_columns(_over_leak(grad_end, ctx.neuron).unsqueeze(0))
         arrays = _arrays(flat, membrane, out, end)
 

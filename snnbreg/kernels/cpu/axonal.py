@@ -1,8 +1,8 @@
 """The loop over time of a recurrent layer with axonal delays, for tiles of ``LANES`` samples.
 
 Samples are independent until the gradients are summed, so each thread computes all steps of its
-own tiles, WIDTH of them together. The state of one step is (neurons, LANES). The backward pass is
-in ``axonal_backward``.
+own tiles, up to WIDTH of them together. The state of one step is (neurons, LANES). The backward
+pass is in ``axonal_backward``.
 
 **Delayed spikes z.** Spikes are 0 or 1 and the delay kernel is linear on both sides of its peak,
 so three integers per neuron and sample give z exactly, for any delay and spread. With the age
@@ -51,8 +51,9 @@ def run_axonal(
     recorded = membrane.shape[0] > 0
     z = np.empty((WIDTH, rows, LANES), current.dtype)
     mask_tile = np.empty((WIDTH, rows, LANES), current.dtype)
-    for first in range(tiles[0], tiles[1], WIDTH):
-        together = min(WIDTH, tiles[1] - first)
+    width = tiles_at_once(weight)
+    for first in range(tiles[0], tiles[1], width):
+        together = min(width, tiles[1] - first)
         state = np.zeros((WIDTH, 5, rows, LANES), current.dtype)  # n, c, m, V, I
         recurrent = np.zeros((WIDTH, rows, LANES), current.dtype)
         load_masks(mask, first, together, mask_tile)
@@ -82,6 +83,12 @@ def run_axonal(
                         state[k], which * rows * LANES,
                         counters, ((first + k) * 3 + which) * neurons * LANES, neurons * LANES,
                     )  # fmt: skip
+
+
+@compiled
+def tiles_at_once(weight: Matrix) -> int:
+    """How many tiles go through the time steps together: those that share a weight's reading."""
+    return WIDTH if weight.start.size else 1
 
 
 @compiled

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .axonal import load_masks
+from .axonal import load_masks, tiles_at_once
 from .blocks import copy, load_tile, product, store_tile, transpose
 from .compile import compiled
 from .lanes import (
@@ -32,13 +32,11 @@ from .lanes import (
     sum_lanes,
 )
 from .lif import Neuron, next_membrane_slope, surrogate_slope
-from .sparse import WIDTH, Matrix, multiply, sum_rows, sum_rows_of_one
+from .sparse import VECTORS, WIDTH, Matrix, multiply, nonzero_bits, sum_rows, sum_rows_of_one
 from .tables import TAPS
 
 CHUNK = 16
 """Vectors of samples whose outer products are added to the gradient of W at once."""
-MOST_DELAYED = 0.55
-"""Share of delayed spikes z that are not zero from which on zeros are not skipped."""
 
 
 @compiled
@@ -52,6 +50,7 @@ def axonal_backward(
     tap_ages: np.ndarray,  # (N, TAPS), see tap_table
     taps: np.ndarray,  # (N, 1 + TAPS) float64
     neuron: Neuron,
+    most_delayed: float,  # share of z that is not zero from which on zeros are not skipped
     history: np.ndarray,  # as left by run_axonal
     membrane: np.ndarray,
     counters: np.ndarray,
@@ -71,8 +70,9 @@ def axonal_backward(
     delayed = np.zeros((CHUNK, rows, LANES), grad.dtype)  # z
     sums = np.zeros((2, neurons, LANES), grad.dtype)
     mask_tile = np.empty((WIDTH, rows, LANES), grad.dtype)
-    for first in range(tiles[0], tiles[1], WIDTH):
-        together = min(WIDTH, tiles[1] - first)
+    width = tiles_at_once(transposed)
+    for first in range(tiles[0], tiles[1], width):
+        together = min(width, tiles[1] - first)
         state = np.zeros((WIDTH, 4, rows, LANES), grad.dtype)  # n, c, m, dI
         for k in range(together):
             for which in range(3):
@@ -109,7 +109,9 @@ def axonal_backward(
                     _store_transposed(work[k], grad_r, stored)
                 stored += 1
             if stored + together > CHUNK or t == start:
-                _add_to_gradients(stored, grad_r, delayed, sums, grad_weight, grad_kernel)
+                _add_to_gradients(
+                    stored, most_delayed, grad_r, delayed, sums, grad_weight, grad_kernel
+                )
                 stored = 0
         for t in range(past - 1, -1, -1):
             for k in range(together):
@@ -237,6 +239,7 @@ def _store_transposed(work: np.ndarray, grad_r: np.ndarray, stored: int) -> None
 @compiled
 def _add_to_gradients(
     stored: int,
+    most_delayed: float,
     grad_r: np.ndarray,
     delayed: np.ndarray,
     sums: np.ndarray,
@@ -249,7 +252,7 @@ def _add_to_gradients(
         _, rows, _ = delayed.shape
         for at in range(0, stored * rows * LANES, LANES):
             count += count_bits(nonzero_lanes(delayed, at))
-        if count < MOST_DELAYED * stored * rows * LANES:
+        if count < most_delayed * stored * rows * LANES:
             _add_to_weight_sparse(stored, count, grad_r, delayed, grad_weight)
         else:
             _add_to_weight(stored, grad_r, delayed, grad_weight)
@@ -292,11 +295,12 @@ def _add_to_weight_sparse(
     row, value = np.empty(count, np.int32), np.empty(count, delayed.dtype)
     found = 0
     for j in range(rows):
-        for k in range(stored):
-            bits = nonzero_lanes(delayed, (k * rows + j) * LANES)
+        for k in range(0, stored, VECTORS):
+            vectors = min(VECTORS, stored - k)
+            bits = nonzero_bits(delayed, (k * rows + j) * LANES, rows * LANES, vectors)
             while bits:
-                lane = lowest_bit(bits)
-                row[found], value[found] = k * LANES + lane, delayed[k, j, lane]
+                r = k * LANES + lowest_bit(bits)
+                row[found], value[found] = r, delayed[r // LANES, j, r % LANES]
                 found += 1
                 bits &= bits - 1
         end[j] = found

@@ -14,6 +14,7 @@ from ... import functional
 from .events import CHUNK, linear_of_events, linear_of_events_backward
 from .lanes import LANES
 from .matrices import pack, panels
+from .memory import empty
 from .sparse import list_entries
 from .threads import in_threads
 
@@ -123,7 +124,7 @@ class _LinearOfEvents(torch.autograd.Function):
         """Currents, (T, B, N)."""
         steps, batch, _ = events.shape
         receivers = len(weight)
-        out = events.new_empty((steps * batch, receivers))
+        out = empty((steps * batch, receivers), events.dtype)
         table = panels(weight.detach()).numpy()
         padded = np.zeros(len(table) * LANES, table.dtype)
         if bias is not None:
@@ -147,7 +148,7 @@ class _LinearOfEvents(torch.autograd.Function):
         need_events, need_weight, need_bias = ctx.needs_input_grad[:3]
         receivers, senders = weight.shape
         flat = grad.contiguous().flatten(0, 1)
-        by_events = flat.new_empty((1, len(flat), senders if need_events else 0))
+        by_events = empty((1, len(flat), senders if need_events else 0), flat.dtype)
         transposed = pack(weight.T if need_events else weight[:0])
         scale = _factors(mask, receivers, flat)
         blocks = -(-receivers // LANES)

@@ -29,6 +29,8 @@ from .lanes import LANES, _broadcast, _bytes, lowest_bit, nonzero_lanes
 
 WIDTH = 2
 """Panels that ``sum_rows`` reads at once."""
+VECTORS = 64 // LANES
+"""Vectors whose bits fit into an integer."""
 
 
 class Matrix(NamedTuple):
@@ -176,6 +178,15 @@ def multiply(
 
 
 @compiled
+def nonzero_bits(array: np.ndarray, at: int, gap: int, vectors: int) -> int:
+    """Which numbers of up to VECTORS vectors are not zero, as the bits of an integer."""
+    bits = 0
+    for k in range(vectors):
+        bits |= nonzero_lanes(array, at + k * gap) << (k * LANES)
+    return bits
+
+
+@compiled
 def list_entries(
     matrix: np.ndarray,  # (M, J)
     rows: tuple[int, int],
@@ -192,8 +203,9 @@ def list_entries(
         start[r - rows[0]] = found
         if found + columns > most and found + np.count_nonzero(matrix[r]) > most:
             return False
-        for first in range(0, whole, LANES):
-            bits = nonzero_lanes(matrix, r * columns + first)
+        for first in range(0, whole, VECTORS * LANES):
+            vectors = min(VECTORS, (whole - first) // LANES)
+            bits = nonzero_bits(matrix, r * columns + first, LANES, vectors)
             while bits:
                 c = first + lowest_bit(bits)
                 column[found], value[found] = c, matrix[r, c]
