@@ -1,8 +1,8 @@
 """Gradient checkpointing: a network over segments of time, whose inside is computed twice.
 
 Training keeps what every step of every layer needs for the backward pass. In segments it keeps
-what crosses their borders alone, and computes a segment again when its gradients are due: about
-1/segments of the memory for one more forward pass.
+what crosses their borders alone, and computes a segment again when its gradients are due: less
+memory, for one more forward pass.
 
 A module that remembers something over time is a :class:`Carrying`. What it carries from a segment
 into the next is an ordinary result, through which gradients pass: membranes, the spikes that have

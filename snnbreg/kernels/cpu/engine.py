@@ -117,12 +117,12 @@ def delayed_recurrence(
         >>> spikes.flatten()
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
+    check_recurrence(current, weight, delay, half_width, mask)
     if delay.ndim == 2 and supports(current, neuron):
-        check_recurrence(current, weight, delay, half_width, mask)
         recorded = backward_may_follow(current, weight, delay, half_width)
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
         return Synaptic.apply(current, weight * kernel, mask, neuron, recorded)
-    return continued_recurrence(current, None, weight, delay, half_width, mask, neuron)[0]
+    return _continued(current, None, weight, delay, half_width, mask, neuron)[0]
 
 
 def continued_recurrence(
@@ -138,11 +138,24 @@ def continued_recurrence(
 
     Delays per synapse are computed by the reference here.
     """
+    check_recurrence(current, weight, delay, half_width, mask)
+    return _continued(current, carried, weight, delay, half_width, mask, neuron)
+
+
+def _continued(
+    current: Tensor,
+    carried: Carried | None,
+    weight: Tensor,
+    delay: Tensor,
+    half_width: Tensor,
+    mask: Tensor | None,
+    neuron: LIFParameters,
+) -> tuple[Tensor, Tensor]:
+    """``continued_recurrence`` of checked arguments."""
     if delay.ndim == 2 or not supports(current, neuron):
         return functional.continued_recurrence(
             current, carried, weight, delay, half_width, mask, neuron
         )
-    check_recurrence(current, weight, delay, half_width, mask)
     before = (None, None) if carried is None else carried
     given = () if carried is None else carried
     recorded = backward_may_follow(current, weight, delay, half_width, *given)
