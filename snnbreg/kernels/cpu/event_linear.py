@@ -44,7 +44,7 @@ def linear(
 
     Where at most MOST_EVENTS of the inputs are not zero, work is proportional to their number, and
     the backward pass skips weights that are zero. Which way is taken depends on the arguments
-    alone. Everything else is computed by ``functional``.
+    and the number of threads alone. Everything else is computed by ``functional``.
 
     Args:
         events: X, spikes, frames or anything else, (T, B, C).
