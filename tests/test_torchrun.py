@@ -85,7 +85,7 @@ def test_a_signal_at_one_process_stops_both(tmp_path: Path) -> None:
     found = summary(run.path)
     assert (found["status"], found["processes"]) == ("interrupted", 2)
     assert found["test_acc"] is not None
-    assert {path.name for path in tmp_path.iterdir()} == {"cache", "run"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "run"}
     assert json.loads((run.path / "summary.json").read_text()) == found
 
 
@@ -120,10 +120,11 @@ def test_a_machine_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torchrun.on_this_machine() == (2, 3)
     assert torchrun.most_threads() == 2
     asked: list[str] = []
+    nowhere = torch.device("meta")
 
     def device(name: str) -> torch.device:
         asked.append(name)
-        return torch.device("cpu") if name == "cpu" else torch.device("meta")
+        return nowhere
 
     monkeypatch.setattr(objects.torch, "device", device)
     objects.build_device({"device": "cuda"})

@@ -56,7 +56,9 @@ EXPERIMENTS: dict[str, list[list[str]]] = {
         ["experiment=mnist_mlp_proxsgd"],
     ],
     "bregman_figure3": [
-        [f"experiment=mnist_mlp_{name}"] for name in ("linbreg", "momentum", "adabreg")
+        ["experiment=mnist_mlp_linbreg", "optim.lam=0.1"],  # a run of figure 2, too
+        ["experiment=mnist_mlp_momentum"],
+        *(["experiment=mnist_mlp_adabreg", f"optim.lam={lam}"] for lam in (0.1, 0.5)),
     ],
     "bregman_figure4": [["experiment=mnist_autoencoder"]],
     "bregman_table1": [
