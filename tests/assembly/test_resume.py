@@ -115,7 +115,8 @@ def test_nothing_but_places_and_speed_may_change(small: Callable[..., dict[str, 
             with contextlib.suppress(ValueError):
                 refuse_changes(config, other, "it")
                 free.add(f"{group}.{key}")
-    assert free == {"dataset.root", "dataset.cache", "dataset.eval_batch_size", "model.engine"}
+    places = {"dataset.root", "dataset.cache"}
+    assert free == {*places, "dataset.eval_batch_size", "model.engine", "model.segments"}
     with pytest.raises(ValueError, match="seed=9"):
         refuse_changes(config, {**config, "seed": 9}, "it")
     with pytest.raises(ValueError, match=r"trainer\.epochs=9"):

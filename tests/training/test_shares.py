@@ -48,13 +48,13 @@ def test_one_process_has_the_whole_batch() -> None:
 def test_samples_are_dealt_in_turn(
     process: Callable[..., Processes], rank: int, mine: list[int]
 ) -> None:
-    this, network = process(rank, 2, rest=7.0), nn.Linear(3, 2).double()
+    this, network = process(rank, 2), nn.Linear(3, 2).double()
     assert (this.rank, this.count, this.writes) == (rank, 2, rank == 0)
     frames, labels = batches([5]).batches[0]
     score, share = this.score(TASK, network, frames, labels)
     expected = TASK.score(network(frames[:, mine]), labels[mine])
     assert (score.loss, score.total, score.count) == (expected.loss, expected.total, len(mine))
-    assert share == len(mine) / (len(mine) + 7)
+    assert share == len(mine) / 5
 
 
 @pytest.mark.parametrize("rank", [3, 4])
@@ -87,8 +87,23 @@ def test_sums_are_those_of_all_processes(process: Callable[..., Processes]) -> N
     this, tensors = process(1, 2, rest=10.0), (torch.zeros(2), torch.ones(1))
     this.add(*tensors)
     assert [tensor.tolist() for tensor in tensors] == [[10.0, 10.0], [11.0]]
+
+
+def test_numbers_are_summed_and_one_that_was_asked_to_stop_stops_all(
+    process: Callable[..., Processes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last number of the message tells of signals: here nobody had one, then another had."""
+    this, asked = process(1, 2), 0.0
     large: float | Tensor = 2**53 - 1.0 - 10.0
+
+    def add(values: Tensor) -> None:
+        values.add_(torch.tensor([10.0] * (len(values) - 1) + [asked]))
+
+    monkeypatch.setattr(dist, "all_reduce", add)
     assert this.sums(1, torch.tensor(2), large) == [11.0, 12.0, 2**53 - 1.0]
+    asked = 1.0
+    with pytest.raises(KeyboardInterrupt, match="asked to stop"):
+        this.sums(1)
 
 
 def test_a_step_adds_the_weighted_gradients(
