@@ -109,10 +109,10 @@ def test_numbers_are_summed_and_one_that_was_asked_to_stop_stops_all(
 def test_a_step_adds_the_weighted_gradients(
     process: Callable[..., Processes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three processes of which all have the samples of the first, a third of the loss each."""
+    """Of two processes of which both have the samples of the first, half of the loss each."""
     process(0, 2)
-    monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.mul_(3))
-    network, loader = nn.Linear(3, 2).double(), batches([4, 3])
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.mul_(2))
+    network, loader = nn.Linear(3, 2).double(), batches([4, 2])
     other = deepcopy(network)
     optimizers = {"weights": torch.optim.SGD(network.parameters(), 0.5)}
     row = GradientSteps(network, TASK, optimizers).epoch(0, loader.epoch(0), lambda: None)
@@ -124,6 +124,6 @@ def test_a_step_adds_the_weighted_gradients(
         with torch.no_grad():
             for parameter, gradient in zip(other.parameters(), gradients, strict=True):
                 parameter -= 0.5 * gradient
-    assert row["train_loss"] == pytest.approx(sum(losses) / 2)
+    assert row["train_loss"] == pytest.approx((2 * losses[0] + losses[1]) / 3)  # 4 and 2 samples
     for found, expected in zip(network.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(found, expected)
