@@ -183,6 +183,8 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: there is nothing to compare.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     found = {name: these for name in datasets(runs) if (these := points(runs, name))}
     if not found:
         raise ValueError("There are no two methods on one data set, asked for densities")
@@ -192,6 +194,9 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
             _line(axes, [p for p in these if p.method == method], method, place)
         axes.set_xscale("log")
         axes.set_xlabel("non-zero weights (logarithmic)")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         canvas.score_axis(axes, "deployed test", these[0].group.runs[0].measure)
         members = max((p.group for p in these), key=lambda group: len(group.runs)).members
         axes.set_title(f"{name} · {members}", loc="left")
@@ -207,10 +212,12 @@ def _line(axes: Axes, these: Sequence[Point], method: str, place: int) -> None:
             x.append(point.group.mean("nonzero"))
             y.append(accuracy.mean)
             spread.append(accuracy.deviation or 0.0)
+    again = place // len(canvas.OKABE_ITO)  # colours come again with other markers
     style: dict[str, Any] = {
         "color": canvas.OKABE_ITO[place % len(canvas.OKABE_ITO)],
-        "marker": canvas.MARKERS[place % len(canvas.MARKERS)],
-        "linestyle": "--" if these[0].kind == DENSE else "-",
+        "marker": canvas.MARKERS[(place + 3 * again) % len(canvas.MARKERS)],
+        "markerfacecolor": "white" if again else None,
+        "linestyle": "--" if these[0].kind == DENSE else ":" if again else "-",
         "linewidth": 2.2 if these[0].kind == OURS else 1.2,
     }
     axes.errorbar(x, y, yerr=spread, markersize=5, elinewidth=0.8, label=method, **style)
