@@ -22,6 +22,7 @@ class HeldDropout(Carrying):
         ValueError: if ``p`` is out of range.
 
     Example:
+        >>> import torch
         >>> dropped = HeldDropout(0.5)(torch.ones(3, 2, 4))
         >>> torch.equal(dropped[0], dropped[1]), sorted(set(dropped.flatten().tolist()) - {0.0})
         (True, [2.0])
