@@ -127,7 +127,8 @@ def _terminate(signum: int, frame: Any) -> None:
 def run(main: Callable[[], Any]) -> Any:
     """Run a command and leave the process with a fitting exit code where it fails.
 
-    ``HYDRA_FULL_ERROR=1`` shows tracebacks of a user's mistakes too. A termination signal ends a
+    ``HYDRA_FULL_ERROR=1`` shows tracebacks of a user's mistakes too, but not of a folder in use:
+    who started this process goes by its exit code. A termination signal ends a
     run like Ctrl-C: with a usable run folder.
     """
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
@@ -141,7 +142,7 @@ def run(main: Callable[[], Any]) -> Any:
         print(f"Error: {explain(error)}", file=sys.stderr)
         sys.exit(LOST)
     except USER_ERRORS as error:
-        if full:
+        if full and not isinstance(error, FolderInUseError):
             raise
         if not getattr(error, "reported", False):
             text = textwrap.fill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from snnbreg.assembly.parallel import Run, Study
+from snnbreg.assembly import cli
+from snnbreg.assembly.parallel import IN_USE, Run, Study
+from snnbreg.runs import FolderInUseError
 from snnbreg.training import RunFolder
 
 TRAIN = """
@@ -139,3 +142,20 @@ def test_the_time_left_follows_from_the_pace(
         (tmp_path / name / "metrics.csv").write_text("epoch\n1\n2\n")
     (tmp_path / "a" / "summary.json").write_text('{"status": "completed"}')
     assert study.progress() == "1/3 runs, 4/6 epochs, about 1 h 00 min left"
+
+
+@pytest.mark.parametrize("full", ["0", "1"])
+def test_a_folder_in_use_has_its_exit_code_whatever_hydra_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], full: str
+) -> None:
+    """A study's processes inherit HYDRA_FULL_ERROR=1; a traceback and code 1 were a failed run."""
+
+    def train() -> None:
+        raise FolderInUseError("Another process is writing here")
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", full)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(train)
+    assert ended.value.code == IN_USE == 75
+    assert "Another process is writing here" in capsys.readouterr().err
