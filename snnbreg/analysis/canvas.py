@@ -165,6 +165,17 @@ def epoch_axis(axes: Axes) -> None:
     axes.set_xlabel("epoch")
 
 
+def log_counts(axes: Axes, label: str) -> None:
+    """A logarithmic x axis of what is drawn: 1, 2 and 5 times powers of ten, at most five ticks."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [a * 10**b for b in range(12) for a in (1, 2, 5) if low <= a * 10**b <= high]
+    ticks = ticks[:: 1 + len(ticks) // 6]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"{label} (logarithmic)")
+
+
 def log_where_wide(axes: Axes) -> None:
     """A logarithmic y axis where the lines' positive values differ by a factor of 8 or more."""
     values = [float(y) for line in axes.lines for y in np.asarray(line.get_ydata(), float) if y > 0]

@@ -194,22 +194,11 @@ def accuracy_against_cost(runs: Sequence[Run]) -> Figure:
             (operations, "operations", "operations per sample"),
         ):
             _lines(axes, these, key)
-            axes.set_xscale("log")
-            _ticks(axes)
-            axes.set_xlabel(f"{label} (logarithmic)")
+            canvas.log_counts(axes, label)
             canvas.score_axis(axes, "deployed test", ACCURACY)
             axes.set_title(f"{name} · {these[0].group.members}", loc="left")
         operations.legend(**canvas.BESIDE)
     return figure
-
-
-def _ticks(axes: Axes) -> None:
-    """1, 2 and 5 times powers of ten in full, at most five of them."""
-    low, high = axes.get_xlim()
-    ticks = [a * 10**b for b in range(12) for a in (1, 2, 5) if low <= a * 10**b <= high]
-    ticks = ticks[:: 1 + len(ticks) // 6]
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
 
 
 def _lines(axes: Axes, these: Sequence[Exported], key: str) -> None:

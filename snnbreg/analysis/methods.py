@@ -183,8 +183,6 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: there is nothing to compare.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     found = {name: these for name in datasets(runs) if (these := points(runs, name))}
     if not found:
         raise ValueError("There are no two methods on one data set, asked for densities")
@@ -192,11 +190,7 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
     for axes, (name, these) in zip(all_axes, found.items(), strict=True):
         for place, method in enumerate(dict.fromkeys(p.method for p in these)):
             _line(axes, [p for p in these if p.method == method], method, place)
-        axes.set_xscale("log")
-        axes.set_xlabel("non-zero weights (logarithmic)")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        canvas.log_counts(axes, "non-zero weights")
         canvas.score_axis(axes, "deployed test", these[0].group.runs[0].measure)
         members = max((p.group for p in these), key=lambda group: len(group.runs)).members
         axes.set_title(f"{name} · {members}", loc="left")

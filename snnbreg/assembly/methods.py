@@ -197,9 +197,8 @@ def _rounded(config: Config, network: nn.Module, optimizers: Mapping[str, Optimi
     deployed = convert(network, LONG, config["model"]["objective"]).network
     spiking = cast(SpikingNetwork, network)  # as convert has seen
     spiking.round_delays_()
-    return [
-        cast(Hook, RoundedWeights(spiking, deployed, bits))
-    ]  # its package knows nothing of training
+    # a hook by its methods alone: deploy knows nothing of training
+    return [cast(Hook, RoundedWeights(spiking, deployed, bits))]
 
 
 def build_gradient_steps(
