@@ -58,17 +58,20 @@ class Rival:
     dense: bool = False
     longer: int = 1
 
-    def overrides(self, common: Sequence[str], density: float, rate: float) -> list[str]:
+    def overrides(
+        self, common: Sequence[str], density: float, rate: float, extra: Sequence[str] = ()
+    ) -> list[str]:
         """The settings of a run.
 
         Args:
             common: what all methods share.
             density: non-zero weights / weights of the network that all share.
             rate: learning rate.
+            extra: what the run gets besides, such as the place of its data; not returned.
         """
         own = [*common, *(s.replace("DENSITY", f"{density:g}") for s in self.settings)]
         if any("NEURONS" in setting for setting in own):
-            own = [s.replace("NEURONS", _small(tuple(common), density)) for s in own]
+            own = [s.replace("NEURONS", _small((*common, *extra), density)) for s in own]
         if self.longer > 1:
             epochs = composed(own).dataset.epochs
             own.append(f"dataset.epochs={self.longer * epochs}")
@@ -153,16 +156,13 @@ def _small(common: tuple[str, ...], density: float) -> str:
 
 def _trials(options: Namespace, plan: Mapping[str, Any], methods: Sequence[Rival]) -> list[Trial]:
     common = common_settings(plan, options.dataset, options.seeds[0])
+    extra = extra_settings(options)
     folder = Namespace(**{**vars(options), "runs": options.runs / "trials"})
     return [
         Trial(
             rival.name,
             rate,
-            planned_run(
-                folder,
-                rival.overrides(common, plan["tuned_at"], rate),
-                extra_settings(options),
-            ),
+            planned_run(folder, rival.overrides(common, plan["tuned_at"], rate, extra), extra),
         )
         for place in range(max((len(rival.rates) for rival in methods), default=0))
         for rival in methods
@@ -176,13 +176,11 @@ def _comparison(
     methods: Sequence[Rival],
     rates: Mapping[str, float],
 ) -> list[Run]:
+    extra = extra_settings(options)
+    shared = {seed: common_settings(plan, options.dataset, seed) for seed in options.seeds}
     return [
         planned_run(
-            options,
-            rival.overrides(
-                common_settings(plan, options.dataset, seed), density, rates[rival.name]
-            ),
-            extra_settings(options),
+            options, rival.overrides(shared[seed], density, rates[rival.name], extra), extra
         )
         for place, density in enumerate(plan["densities"])
         for seed in options.seeds

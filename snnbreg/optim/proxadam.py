@@ -86,6 +86,13 @@ class ProxAdam(ProximalOptimizer):
                 "Use 'plain'."
             )
 
+    def _metric(self, param: Tensor, group: Mapping[str, Any]) -> Tensor | float:
+        state = self.state.get(param)
+        if group["form"] == "plain" or not state:
+            return 1.0
+        root = state["exp_avg_sq"].sqrt() / (1 - group["betas"][1] ** state["step"]) ** 0.5
+        return root.add_(group["eps"])
+
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         regularizer, threshold = get_regularizer(group["regularizer"]), group["lr"] * group["lam"]

@@ -6,7 +6,8 @@ Paper: A Bregman Learning Framework for Sparse Neural Networks (Bungert, Roith, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +38,36 @@ class ProximalOptimizer(RegularizedOptimizer):
             for entry in entries:
                 if isinstance(entry, Tensor) and entry.shape == param.shape:
                     entry.mul_(mask)
+
+    @torch.no_grad()
+    def factor_for(self, count: int, steps: int, groups: Sequence[int]) -> float:
+        """The factor of the lambdas at which so many weights would outlast so many steps of l1.
+
+        As if gradients were zero and learning rates stayed as they are. Gradients hold on to
+        weights, so that more of them last.
+
+        Args:
+            count: of weights that last, >= 1.
+            steps: how many.
+            groups: indices of parameter groups, whose weights are ranked together.
+
+        Returns:
+            The largest one; 0 where there are no more than ``count`` weights that are not zero,
+            infinity where learning rate or lambda are 0.
+        """
+        lasting = []
+        for index in groups:
+            group = self.param_groups[index]
+            shrinkage = group["lr"] * group["lam"] * steps
+            for param in group["params"]:
+                reach = param.abs() * self._metric(param, group)
+                lasting.append((reach / shrinkage if shrinkage else reach * math.inf).flatten())
+        factors = torch.cat(lasting).nan_to_num(nan=0.0, posinf=math.inf)
+        return float(factors.kthvalue(max(1, factors.numel() - count)).values)
+
+    def _metric(self, param: Tensor, group: Mapping[str, Any]) -> Tensor | float:
+        """What the shrinkage of a weight is divided by."""
+        return 1.0
 
 
 class ProxSGD(ProximalOptimizer):

@@ -40,8 +40,10 @@ class DensityController(Scheduler):
     after a while. The second way applies, with the density wanted at the time and 5 % to spare,
     while the density is on its way there to the one that the next epoch will have if it changes by
     the same factor again: weights shrink for epochs before they vanish, together, and what has
-    vanished returns slowly. From cool-down on the smallest weights beyond the target are set to
-    zero after every epoch.
+    vanished returns slowly, behind silent neurons never. So a falling density limits the price
+    too: without gradients as many weights would outlast the next epoch as are wanted, and below
+    that the price falls by ``step``. From cool-down on the smallest weights beyond the target are
+    set to zero after every epoch.
 
     Args:
         optimizer: a Bregman or proximal optimizer; its groups with a regulariser share one
@@ -129,9 +131,7 @@ class DensityController(Scheduler):
         lams = [max(lam, self.lowest) for lam in self._lams()]
         wanted = self.target if late else self.wanted()
         if self.proximal:
-            approaching = (before - now) * (now - SPARE * wanted) > 0 and before > 0
-            expected = now * (now / before) if approaching else now
-            factor = self._discrepancy(expected, SPARE * wanted)
+            factor = self._price_factor(now, before, SPARE * wanted)
         elif late or self.keep == "dual":
             factor = self._factor_for(wanted, lams)
         else:
@@ -190,6 +190,17 @@ class DensityController(Scheduler):
         """Whether the regulariser is gone, as in debiasing: lambda no longer matters."""
         groups = self.optimizer.param_groups
         return any(groups[index]["regularizer"] == "none" for index in self.groups)
+
+    def _price_factor(self, now: float, before: float, wanted: float) -> float:
+        """The factor of a price: what falls too low comes back slowly, or never."""
+        approaching = (before - now) * (now - wanted) > 0 and before > 0
+        factor = self._discrepancy(now * (now / before) if approaching else now, wanted)
+        if now >= before:
+            return factor
+        if now <= wanted:  # too low and still falling
+            return min(factor, 1 / self.step)
+        count = max(1, round(wanted * self._size()))
+        return min(factor, self.optimizer.factor_for(count, self.steps_per_epoch, self.groups))
 
     def _discrepancy(self, density: float, wanted: float) -> float:
         ratio = (density / wanted) ** self.gain

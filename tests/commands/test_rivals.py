@@ -149,6 +149,17 @@ def test_the_small_network_has_as_many_weights_as_the_sparse_one() -> None:
     assert again["trainer"]["epochs"] == 3 * config["trainer"]["epochs"]
 
 
+def test_the_small_network_is_found_where_the_data_are(idx_root: Path) -> None:
+    plan = rivals.read_plan()
+    common = rivals.common_settings(plan, "rows_mnist", seed=0)
+    (small,) = rivals.rivals(plan, ["small"])
+    extra = [f"dataset.root={idx_root}"]
+    settings = small.overrides([*common, "dataset.valid_fraction=0.5"], 0.1, 0.01, extra)
+    # 128 neurons: 3 * 128^2 + 38 * 128 = 54,016 weights; a tenth: 37 neurons have 5,513
+    assert "model.hidden=[37,37]" in settings
+    assert not set(extra) & set(settings)
+
+
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
     with pytest.raises(ValueError, match=r"gpm is no method of configs/rivals.yaml.*dense.*gmp"):
         rivals.rivals(PLAN, ["gpm"])

@@ -76,3 +76,43 @@ def test_pruning_keeps_the_largest_of_all_groups_and_forgets_the_others(kind):
         param.grad = torch.zeros_like(param)
     optimizer.step()
     assert [(p != 0).flatten().tolist() for p in params] == [[True, False], [True, False], [True]]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [(ProxSGD, {}), (ProxAdam, {}), (ProxAdam, {"form": "plain"})]
+)
+@pytest.mark.parametrize("count", [1, 7, 19])
+def test_the_factor_at_which_so_many_weights_outlast_some_steps(method, options, count):
+    """Checked by taking these steps with gradients of zero, on either side of the factor."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 12, generator=generator, dtype=torch.float64)
+
+    def made(factor):
+        groups = [{"params": [torch.nn.Parameter(w.clone())]} for w in (first, second)]
+        groups[1]["lam"] = 3e-4  # twice the other's
+        optimizer = method(groups, lr=0.01, lam=1.5e-4, **options)
+        weights = [group["params"][0] for group in groups]
+        for weight in weights:
+            weight.grad = torch.rand(12, generator=generator, dtype=torch.float64) / 100
+        optimizer.step()
+        for weight, start in zip(weights, (first, second), strict=True):
+            weight.data.copy_(start)
+            weight.grad.zero_()
+            if state := optimizer.state[weight]:  # as late in a run, with a gradient that vanished
+                state["step"] = 100_000
+                state["exp_avg_sq"].mul_(1000)
+                state["exp_avg"].zero_()
+        found = optimizer.factor_for(count, 10, [0, 1]) if factor is None else factor
+        for group in optimizer.param_groups:
+            group["lam"] *= found
+        for _ in range(10):
+            optimizer.step()
+        return found, sum(int(torch.count_nonzero(weight)) for weight in weights)
+
+    start = generator.get_state()
+    exact, _ = made(None)
+    lasting = []
+    for factor in (exact * 0.97, exact * 1.03):  # the metric moves by 1 % in ten steps
+        generator.set_state(start)
+        lasting.append(made(factor)[1])
+    assert lasting[0] > count >= lasting[1] >= count - 1

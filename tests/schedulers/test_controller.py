@@ -87,20 +87,40 @@ def test_proximal_methods_reach_the_target_by_the_price(method, start, target):
 def test_a_price_on_its_way_follows_the_density_that_the_next_epoch_will_have():
     """With pace 1e9 the target, 0.5, is wanted at once: 0.525 with what there is to spare.
 
-    10 of 10 weights; 8, on the way down: 6.4 are expected; 2, too few; 2; 4, on the way up: 8; 7.
+    10 of 10 weights; 8, on the way down: 6.4 are expected; 2, too few and falling: a factor of
+    1 / step; 2; 4, on the way up: 8 are expected; 7.
     """
     weight = torch.nn.Parameter(torch.ones(10))
     optimizer = ProxSGD([weight], lam=1e-4)
     settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
     controller = make_scheduler("target", optimizer, 20, 1, field="lam", **settings)
     lam = 1e-4
-    for nonzero, expected in ((10, 1.0), (8, 0.64), (2, 0.2), (2, 0.2), (4, 0.8), (7, 0.7)):
+    falling = 0.525 / 9
+    for nonzero, expected in ((10, 1.0), (8, 0.64), (2, falling), (2, 0.2), (4, 0.8), (7, 0.7)):
         weight.data = (torch.arange(10) < nonzero).float()
         state = controller.state_dict()
         controller.load_state_dict(state)  # forgets nothing
         controller.step_epoch()
         lam *= expected / 0.525
         assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
+
+
+@pytest.mark.parametrize(("before", "shrunk"), [(10, True), (8, False)])
+def test_a_price_does_not_let_all_weights_vanish_in_one_epoch(before, shrunk):
+    """8 of 10 weights are left; after 4 steps of lr lam = 0.1 factor five are to be, the largest.
+
+    So the third smallest, 0.2, may be shrunk by 0.2 / 4 in a step. If the density does not fall,
+    gradients hold on to the weights, and the price rises as the discrepancy says.
+    """
+    weight = torch.nn.Parameter(torch.ones(10))
+    optimizer = ProxSGD([weight], lr=0.5, lam=0.2)
+    settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
+    controller = make_scheduler("target", optimizer, 20, 4, field="lam", **settings)
+    controller.before = before / 10
+    weight.data = torch.tensor([0.0, -0.1, 0.8, -0.2, 0.15, 0.9, 0.7, 0.0, 0.6, -0.5])
+    controller.step_epoch()
+    lam = 0.2 / 4 / 0.5 if shrunk else 0.2 * 0.8 / 0.525
+    assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
 
 
 @pytest.mark.parametrize("nonzero", [8, 4])
