@@ -166,18 +166,23 @@ def simulate(
     """
     z, a = [], []
     for weight in weights[1:]:
-        membranes, spikes = _spiking(current, neuron)
+        membranes, spikes = spiking(current, neuron)
         z.append(membranes)
         a.append(spikes)
         current = spikes @ weight.T
+    return [*z, integrate(current, neuron.leak)], a
+
+
+def integrate(current: Tensor, leak: float) -> Tensor:
+    """Membranes of the output layer, which does not spike: z[t] = leak z[t-1] + current[t]."""
     output = torch.empty_like(current)
     v = torch.zeros_like(current[0])
     for t, current_t in enumerate(current):
-        v = torch.add(current_t, v, alpha=neuron.leak, out=output[t])
-    return [*z, output], a
+        v = torch.add(current_t, v, alpha=leak, out=output[t])
+    return output
 
 
-def _spiking(current: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
+def spiking(current: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
     """Membranes and spikes of one hidden layer, (T, N, n) each."""
     z, a = torch.empty_like(current), torch.empty_like(current)
     before = torch.zeros_like(current[0])  # leak z - reset a of the step before

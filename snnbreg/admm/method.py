@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
@@ -11,19 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from snnbreg.admm import blocks, figures, published
-from snnbreg.admm.equations import Neuron, Penalties, drive
+from snnbreg.admm.equations import Neuron, Penalties, drive, integrate, simulate
 from snnbreg.admm.figures import Task
+from snnbreg.admm.fits import Fits, Solver
+from snnbreg.admm.readout import filtered, last_spikes
 from snnbreg.admm.remedies import Anderson, balanced
+from snnbreg.admm.settings import (
+    check_choices,
+    check_from_zero,
+    check_positive,
+    check_together,
+)
 from snnbreg.admm.variables import Batch, Processes, Variables
-from snnbreg.admm.weights import Gram, Senders
+from snnbreg.admm.weights import Senders
 from snnbreg.optim.regularizers import get_regularizer
 
-CHOICES = {
-    "form": ("fast", "published"),
-    "multipliers": ("last", "all"),
-    "solver": ("fista", "bregman"),
-    "init": ("uniform", "network"),
-}
+log = logging.getLogger(__name__)
+
+SIMULATIONS = {"fast": 4, "published": 24}
+"""How many simulations of the network take as long as a sweep, roughly; on a CPU."""
 
 
 @runtime_checkable
@@ -60,9 +67,17 @@ class ADMM:
         regularizer: a name of ``snnbreg.optim.regularizers``.
         solver: of the weights with a regulariser, ``"fista"`` or ``"bregman"``.
         solver_steps: its steps in every sweep.
-        init: ``"uniform"`` states in [0, 1), as published, or those of the ``"network"`` as it is.
+        init: ``"uniform"`` states in [0, 1), as published, those of the ``"network"`` as it is, or
+            of an ``"active"`` one, whose weights are scaled until every layer fires.
         balance: where one of two residuals is more than so many times the other, beta and the
             output layer's rho are doubled or halved; 0: they stay.
+        readout: ``"admm"``: the output layer's membranes and multipliers are variables, as
+            published; ``"exact"``: it is the ridge regression on the simulated network's spikes,
+            see ``readout``; rho_output, multipliers and warmup mean nothing then.
+        restart: every so many sweeps begin with the states of the simulated network, and the
+            ridge pulls hidden weights to what they are; 0: never. With ``readout="exact"``. With
+            1 no variable outlives a sweep, and none is saved.
+        momentum: how much of its last change a hidden weight matrix keeps on changing.
         anderson: how many of the last sweeps are mixed (Anderson acceleration), each kept twice;
             0: none.
         memory_gb: variables that need more lie in memory-mapped files.
@@ -96,14 +111,20 @@ class ADMM:
         solver_steps: int = 30,
         init: str = "uniform",
         balance: float = 0.0,
+        readout: str = "admm",
+        restart: int = 0,
+        momentum: float = 0.0,
         anderson: int = 0,
         memory_gb: float = 8.0,
     ) -> None:
         output = rho if rho_output is None else rho_output
-        _check(form=form, multipliers=multipliers, solver=solver, init=init)
-        _check_positive(rho=rho, rho_output=output, beta=beta, solver_steps=solver_steps)
-        if min(ridge, lam, warmup, balance, anderson) < 0:
-            raise ValueError("ridge, lam, warmup, balance and anderson must not be negative")
+        check_choices(form=form, multipliers=multipliers, solver=solver, init=init, readout=readout)
+        check_positive(rho=rho, rho_output=output, beta=beta, solver_steps=solver_steps)
+        check_from_zero(
+            ridge=ridge, lam=lam, warmup=warmup, balance=balance, anderson=anderson,
+            restart=restart, momentum=momentum,
+        )  # fmt: skip
+        check_together(form, readout, restart, momentum)
         if not isinstance(network, PlainNetwork):
             raise ValueError("ADMM trains networks that offer plain_lif, such as that of model=lif")
         if anderson and processes.count > 1:
@@ -114,16 +135,19 @@ class ADMM:
         self.hidden = len(self.weights) - 1
         self.penalties = Penalties([rho] * self.hidden + [output], beta)
         self.task, self.processes, self.form, self.stale = task, processes, form, stale
+        self.epochs = epochs
         self.every_step, self.warmup = multipliers == "all", warmup * epochs
-        self.ridge, self.lam, self.solver = ridge, lam, solver
-        self.solver_steps, self.balance = solver_steps, balance
-        self.prox = get_regularizer(regularizer, self.weights[0].shape).prox
+        self.lam, self.balance = lam, balance
         self.variables = Variables(
             self.weights, self.neuron, processes, init, memory_gb * 1e9, sparse=form == "fast"
         )
-        self.duals = [torch.zeros_like(weight, dtype=torch.float64) for weight in self.weights]
+        prox = get_regularizer(regularizer, self.weights[0].shape).prox
+        self.fits = Fits(
+            self.weights, processes, ridge, Solver(solver, solver_steps, prox, lam), momentum,
+            proximal=restart > 0, keep_first=form == "fast",
+        )  # fmt: skip
+        self.exact, self.restart = readout == "exact", restart
         self.anderson = Anderson(anderson)
-        self._input_gram: Gram | None = None
 
     # -- one sweep -----------------------------------------------------------------------------
 
@@ -140,66 +164,80 @@ class ADMM:
         """
         if not self.variables.batches:
             self.variables.start(batches)
+            self._predict()
         mixes = self.anderson.depth > 0
         before = [x.clone() for x in self.variables.tensors()] if mixes else []
         order = torch.randperm(max(len(b.dual) for b in self.variables.batches) - 1)
-        for layer in torch.randperm(self.hidden).tolist():
-            self._fit_weights(layer)
-            for batch in self.variables.batches:
-                self._update_hidden(layer, batch, order[order < len(batch.dual) - 1])
-        self._fit_weights(self.hidden)
+        layers = torch.randperm(self.hidden).tolist()
+        if self.restart and number % self.restart == 0:
+            self._restarted_sweep(layers)
+        else:
+            for layer in layers:
+                self._fit_weights(layer)
+                for batch in self.variables.batches:
+                    self._update_hidden(layer, batch, order[order < len(batch.dual) - 1])
+            self._fit_weights(self.hidden)
         for batch in self.variables.batches:
             self._update_output(batch, order[order < len(batch.dual) - 1], number >= self.warmup)
         row = self._measured()
+        self.fits.heed(row["train_loss"])
         if mixes:
             self.variables.replace(self.anderson.next(before, self.variables.tensors()))
-        self.variables.gather()
+        if self.restart != 1:
+            self.variables.gather()
         for _ in self.variables.batches:
             done()
         return row
 
+    def _predict(self) -> None:
+        """Say what is to come: memory, work and time."""
+        seconds = SIMULATIONS[self.form] * self.variables.forward_seconds()
+        log.info(
+            "%s; roughly %.1f s per epoch, %.0f minutes for %d", self.variables.prediction(),
+            seconds, seconds * self.epochs / 60, self.epochs,
+        )  # fmt: skip
+
+    def _restarted_sweep(self, layers: Sequence[int]) -> None:
+        """The states of the network as it is, then its layers from the top, then the weights."""
+        if not self.fits.readout_fitted:
+            self._fit_weights(self.hidden)
+        for batch in self.variables.batches:
+            z, a = simulate(self.weights, self._current(0, batch), self.neuron)
+            for kept, now in zip([*batch.z, *batch.a], [*z, *a], strict=True):
+                kept.copy_(now)
+            for layer in reversed(range(self.hidden)):
+                self._update_hidden(layer, batch, torch.arange(0))
+        for layer in layers:
+            self._fit_weights(layer)
+        self._fit_weights(self.hidden)
+
     def _fit_weights(self, layer: int) -> None:
         """W of one layer, from sums over the samples of all batches and processes."""
-        weight = self.weights[layer]
-        gram = self._input_gram if layer == 0 and self.form == "fast" else None
-        products = torch.zeros_like(weight, dtype=torch.float64)
-        matrix = weight.new_zeros((weight.shape[1],) * 2, dtype=torch.float64)
-        terms = torch.zeros((), dtype=torch.float64)
-        for batch in self.variables.batches:
-            senders = self._senders(layer, batch)
-            products += senders.products(self._wanted(layer, batch))
-            terms += batch.dual.shape[0] * batch.dual.shape[1]
-            if gram is None:
-                matrix += senders.gram()
-        self.processes.add(products, terms, *([matrix] if gram is None else []))
-        if gram is None:
-            gram = Gram(matrix, self.ridge)
+        batches = self.variables.batches
+        self.fits.fit(layer, (self._regression(layer, batch) for batch in batches))
         if layer == 0:
-            self._input_gram = gram
-            for batch in self.variables.batches:
+            for batch in batches:
                 batch.current = None
-        weight.copy_(self._solved(layer, gram, products, self.lam * float(terms)))
 
-    def _solved(self, layer: int, gram: Gram, products: Tensor, lam: float) -> Tensor:
-        if lam == 0:
-            return gram.solve(products)
-        if self.solver == "fista":
-            start = self.weights[layer].double()
-            return gram.fista(products, start, lam, self.prox, self.solver_steps)
-        weight, self.duals[layer] = gram.bregman(
-            products, self.duals[layer], lam, self.prox, self.solver_steps
-        )
-        return weight
+    def _regression(self, layer: int, batch: Batch) -> tuple[Senders, Tensor]:
+        """What the weights of a layer multiply, and what should come out."""
+        if layer < self.hidden or not self.exact:
+            return self._senders(layer, batch), self._wanted(layer, batch)
+        spikes = simulate(self.weights, self._current(0, batch), self.neuron)[1][-1]
+        return Senders(filtered(spikes, self.neuron.leak).unsqueeze(0)), batch.target.unsqueeze(0)
 
     def _update_hidden(self, layer: int, batch: Batch, order: Tensor) -> None:
-        above, weight = self._wanted(layer + 1, batch), self.weights[layer + 1]
-        current = self._current(layer, batch)
+        weight, current = self.weights[layer + 1], self._current(layer, batch)
         z, a = self._to_device(batch.z[layer]), self._to_device(batch.a[layer])
         rest = (layer, self.neuron, self.penalties)
-        if self.form == "fast":
-            a = blocks.spikes(above, weight, z, current, *rest)
+        if self.exact and layer == self.hidden - 1:
+            a = last_spikes(weight, z, current, batch.target, *rest)
+            z = blocks.membranes(z, a, current, *rest)
+        elif self.form == "fast":
+            a = blocks.spikes(self._wanted(layer + 1, batch), weight, z, current, *rest)
             z = blocks.membranes(z, a, current, *rest)
         else:
+            above = self._wanted(layer + 1, batch)
             step = functools.partial(published.hidden_steps, stale=self.stale)
             z, a = step(above, weight, z, a, current, layer, order, self.neuron, self.penalties)
         batch.z[layer].copy_(z)
@@ -208,6 +246,9 @@ class ADMM:
     def _update_output(self, batch: Batch, order: Tensor, free: bool) -> None:
         current, dual = self._current(self.hidden, batch), self._to_device(batch.dual)
         rho, leak = self.penalties.rho[-1], self.neuron.leak
+        if self.exact:
+            batch.z[-1].copy_(integrate(current, leak))
+            return
         if self.form == "fast":
             z = blocks.output_membranes(current, dual, batch.target, leak, rho)
         else:
@@ -271,8 +312,8 @@ class ADMM:
         """The variables of all samples, the penalties, and the dual variables of the weights."""
         return {
             "admm": {
-                "batches": self.variables.state(),
-                "duals": self.duals,
+                "batches": [] if self.restart == 1 else self.variables.state(),
+                **self.fits.state(),
                 "rho": list(self.penalties.rho),
                 "beta": self.penalties.beta,
                 "images": self.anderson.images,
@@ -290,21 +331,9 @@ class ADMM:
             raise ValueError(f"{source} was made with another method than ADMM")
         saved = state["admm"]
         self.penalties = Penalties(list(saved["rho"]), saved["beta"])
-        self.duals = [
-            dual.to(w.device) for dual, w in zip(saved["duals"], self.weights, strict=True)
-        ]
+        self.fits.load(saved)
         self.anderson.images = [list(images) for images in saved.get("images", ())]
         self.anderson.residuals = [list(residuals) for residuals in saved.get("residuals", ())]
         self.variables.loaded = saved["batches"] or None
-
-
-def _check(**choices: str) -> None:
-    for option, value in choices.items():
-        if value not in CHOICES[option]:
-            raise ValueError(f"{option}={value!r} is unknown: choose one of {CHOICES[option]}")
-
-
-def _check_positive(**numbers: float) -> None:
-    for option, value in numbers.items():
-        if not value > 0:
-            raise ValueError(f"{option}={value} must be positive")
+        if self.variables.init == "active":  # the network is
+            self.variables.init = "network"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from snnbreg.admm.equations import Neuron, spiking
 
 
 def balanced(
@@ -47,6 +49,39 @@ def mixture(gram: Tensor, ridge: float = 1e-10) -> Tensor:
     ones = gram.new_ones(len(gram))
     mix = torch.linalg.solve(gram / scale + ridge * ones.diag(), ones)
     return mix / mix.sum()
+
+
+RATE = 0.15
+"""Of the neurons of a layer that fire in a step, at the start of a network that is made active."""
+
+
+def scale_to_fire(
+    weights: Sequence[Tensor], current: Tensor, neuron: Neuron, add: Callable[[Tensor], None]
+) -> None:
+    """Multiply hidden weights, layer by layer, until a share of ``RATE`` of the neurons fires.
+
+    Default weights grow too small with depth: the third layer is silent, and no step changes that.
+
+    Args:
+        weights: by layer, changed in place; the output layer's stay.
+        current: W a of the first layer as its weights are, (T, N, n).
+        neuron: leak, threshold and reset.
+        add: sums a tensor over all processes, which hold different samples.
+    """
+
+    def fired(scale: float) -> tuple[float, Tensor]:
+        spikes = spiking(current * scale, neuron)[1]
+        counts = torch.tensor([float(spikes.sum(dtype=torch.float64)), spikes.numel()]).double()
+        add(counts)
+        return float(counts[0] / counts[1]), spikes
+
+    for layer, weight in enumerate(weights[:-1]):
+        low, high = -12.0, 12.0  # powers of two
+        for _ in range(24):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fired(2**middle)[0] < RATE else (low, middle)
+        weight.mul_(2**high)
+        current = fired(2**high)[1] @ weights[layer + 1].T
 
 
 class Anderson:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnbreg.admm.equations import Neuron, simulate
+from snnbreg.admm.remedies import scale_to_fire
 from snnbreg.admm.weights import Senders, senders_of
-
-log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 """``z`` and ``a``, lists by layer, and ``dual``: of one batch, every tensor (T, N, n)."""
@@ -93,7 +92,8 @@ class Variables:
         weights: by layer; their sizes, type and device are those of the variables.
         neuron: of the network.
         processes: process k holds the samples k, k + count, ... of every batch.
-        init: ``"uniform"`` states in [0, 1) or those of the simulated ``"network"``.
+        init: ``"uniform"`` states in [0, 1), those of the simulated ``"network"``, or those of an
+            ``"active"`` one, whose weights are scaled first, see ``scale_to_fire``.
         memory: bytes in memory before files are used.
         sparse: whether frames with few events become sparse matrices.
     """
@@ -127,7 +127,6 @@ class Variables:
         if not self.batches or (self.loaded and len(self.loaded) != len(self.batches)):
             raise ValueError("The checkpoint was made with another number of batches")
         self.loaded = None
-        log.info("%s", self.prediction())
 
     def _batch(self, number: int, frames: Tensor, labels: Tensor) -> Batch:
         like = self.weights[0]
@@ -136,13 +135,27 @@ class Variables:
         senders = self.senders(frames[:, mine].to(like))
         if self.loaded is not None:
             state = _share(_fitting(self.loaded, number, frames.shape[:2], self.sizes), mine)
-        elif self.init == "network":
+        elif self.init != "uniform":
+            if self.init == "active" and number == 0:
+                current = senders.current(self.weights[0])
+                scale_to_fire(self.weights, current, self.neuron, self.processes.add)
             z, a = simulate(self.weights, senders.current(self.weights[0]), self.neuron)
             state = {"z": z, "a": a, "dual": torch.zeros_like(z[-1])}
         else:  # of the whole batch, so that they do not depend on the number of processes
             state = _share(_uniform(frames.shape[:2], self.sizes), mine)
         kept = _each(state, lambda x: self.storage.keep(x.to(like.dtype)))
         return Batch(senders, labels[mine], target[mine], whole=len(labels), **kept)
+
+    def forward_seconds(self) -> float:
+        """Time in which the network is simulated once, from that of the first batch."""
+        batch = self.batches[0]
+        start = time.perf_counter()
+        simulate(self.weights, batch.frames.current(self.weights[0]), self.neuron)
+        return (
+            (time.perf_counter() - start)
+            * sum(b.dual[0].numel() for b in self.batches)
+            / max(1, batch.dual[0].numel())
+        )
 
     def prediction(self) -> str:
         """What a sweep needs, in words."""

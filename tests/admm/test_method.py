@@ -15,8 +15,10 @@ from snnbreg.admm.variables import Storage
 from snnbreg.models import SpikingNetwork
 from snnbreg.training import TASKS
 from snnbreg.training.processes import Processes
+from tests_support import assert_equal_states
 
 TASK = TASKS["last_squared_error"]
+BEST: dict[str, Any] = {"readout": "exact", "restart": 1, "momentum": 0.9, "init": "network"}
 
 
 def plain(*hidden: int, **settings: Any) -> SpikingNetwork:
@@ -63,6 +65,15 @@ def test_a_small_problem_is_learnt(form: str) -> None:
     assert rows[-1]["train_loss"] == pytest.approx(float(score.loss.detach()), rel=1e-12)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_best_settings_learn_at_every_depth(depth: int) -> None:
+    network = plain(*[20] * depth)
+    _, rows = fit(network, epochs=30, **{**BEST, "init": "active", "rho": 0.1, "beta": 0.01})
+    assert rows[-1]["train_acc"] == 1.0
+    frames, labels = samples()
+    assert float(TASK.score(network(frames), labels).total) == 23
+
+
 @torch.no_grad()
 def test_states_of_the_frameworks_network_have_no_residual() -> None:
     """Two hidden layers and a tau that is no power of two; the snapshot before any update."""
@@ -84,12 +95,13 @@ def test_states_of_the_frameworks_network_have_no_residual() -> None:
 
 @pytest.mark.parametrize("settings", [
     {}, {"form": "published", "multipliers": "all"}, {"lam": 0.01},
-    {"lam": 0.05, "solver": "bregman"},
+    {"lam": 0.05, "solver": "bregman"}, {"readout": "exact", "lam": 0.002, "momentum": 0.5}, BEST,
 ])  # fmt: skip
 def test_batches_change_nothing(settings: dict[str, Any]) -> None:
     one, three = plain(10, 8), plain(10, 8)
-    _, rows = fit(one, init="network", warmup=0.2, **settings)
-    _, others = fit(three, (9, 9, 5), init="network", warmup=0.2, **settings)
+    settings = {"init": "network", "warmup": 0.2, **settings}
+    _, rows = fit(one, **settings)
+    _, others = fit(three, (9, 9, 5), **settings)
     for weight, other in zip(one.plain_lif().weights, three.plain_lif().weights, strict=True):
         torch.testing.assert_close(weight, other, atol=1e-9, rtol=0)
     for row, other_row in zip(rows, others, strict=True):
@@ -145,9 +157,13 @@ def test_mixed_sweeps_stay_in_the_box_and_sum_to_one() -> None:
     assert other[-1]["objective"] < rows[0]["objective"]
 
 
-def test_a_state_continues_bit_for_bit(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 4, "lam": 0.02, "solver": "bregman", "balance": 1.2,
-                                "anderson": 2}  # fmt: skip
+@pytest.mark.parametrize("more", [
+    {"lam": 0.02, "solver": "bregman", "balance": 1.2, "anderson": 2},
+    {**BEST, "init": "active", "restart": 2},
+    {**BEST, "init": "active"},
+])  # fmt: skip
+def test_a_state_continues_bit_for_bit(more: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"epochs": 4, **more}
     network, again = plain(9, 8), plain(9, 8)
     frames, labels = samples()
     method, rows = fit(network, **settings)
@@ -162,12 +178,10 @@ def test_a_state_continues_bit_for_bit(tmp_path: Path) -> None:
         again.load_state_dict(weights)
         first.load_state_dict(state, "state.pt")
         assert row == rows[number]
-    one, other = method.state_dict()["admm"], first.state_dict()["admm"]
-    for name in ("z", "a"):
-        for x, y in zip(one["batches"][0][name], other["batches"][0][name], strict=True):
-            assert torch.equal(x, y)
-    assert torch.equal(one["batches"][0]["dual"], other["batches"][0]["dual"])
-    assert (one["rho"], one["beta"]) == (other["rho"], other["beta"])
+    assert_equal_states(method.state_dict(), first.state_dict())
+    assert_equal_states(network.state_dict(), again.state_dict())
+    batches = method.state_dict()["admm"]["batches"]
+    assert len(batches) == (more.get("restart") != 1)  # no variable outlives a sweep
 
 
 def test_variables_beyond_the_limit_lie_in_files() -> None:
@@ -188,8 +202,13 @@ def test_variables_beyond_the_limit_lie_in_files() -> None:
 @pytest.mark.parametrize(("settings", "message"), [
     ({"form": "slow"}, "form='slow' is unknown"),
     ({"rho": 0.0}, "rho=0.0 must be positive"),
-    ({"lam": -1.0}, "must not be negative"),
-    ({"anderson": -1}, "must not be negative"),
+    ({"lam": -1.0}, "lam=-1.0 must not be negative"),
+    ({"anderson": -1}, "anderson=-1 must not be negative"),
+    ({"restart": -1}, "restart=-1 must not be negative"),
+    ({"warmup": float("nan")}, "warmup=nan must not be negative"),
+    ({"momentum": 1.0}, r"momentum=1.0 must lie in \[0, 1\)"),
+    ({"readout": "exact", "form": "published"}, "form=published has no readout=exact"),
+    ({"restart": 1}, "restart needs readout=exact"),
     ({"regularizer": "l2"}, "Invalid regularizer"),
 ])  # fmt: skip
 def test_mistakes_are_explained(settings: dict[str, Any], message: str) -> None:
@@ -213,22 +232,23 @@ def test_other_networks_and_labels_are_refused() -> None:
         method.load_state_dict({"optimizers": {}}, "run")
 
 
-def _process(rank: int, count: int, folder: Path) -> None:
+def _process(rank: int, count: int, folder: Path, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
     network = plain(10, 8)
-    method, rows = fit(network, (12, 10, 1), warmup=0.2)
+    method, rows = fit(network, (12, 10, 1), **settings)
     saved = method.state_dict()["admm"]["batches"] if rank == 0 else []
     torch.save((network.state_dict(), rows, saved), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_together_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{"warmup": 0.2}, {**BEST, "init": "active"}])
+def test_two_processes_together_train_as_one(settings: dict[str, Any], tmp_path: Path) -> None:
     """The second one has no sample in the last batch; the first saves the samples of both."""
     network = plain(10, 8)
-    method, rows = fit(network, (12, 10, 1), warmup=0.2)
-    mp.spawn(_process, (2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    method, rows = fit(network, (12, 10, 1), **settings)
+    mp.spawn(_process, (2, tmp_path, settings), nprocs=2)
     for rank in range(2):
         state, found, saved = torch.load(tmp_path / f"{rank}.pt")
         for name, weight in network.state_dict().items():

@@ -81,12 +81,23 @@ def test_a_run_leaves_what_every_run_leaves(
     assert (figures["acc"], figures["nonzero"]) == (summary["test_acc"], summary["nonzero"])
 
 
-@pytest.mark.parametrize("form", ["fast", "published"])
+AS_PUBLISHED = ["optim.init=uniform", "optim.readout=admm", "optim.restart=0", "optim.warmup=0.5"]
+
+
+@pytest.mark.parametrize(("overrides", "batches"), [
+    ([], 0), (["optim.restart=3"], 3), (AS_PUBLISHED, 3),
+    ([*AS_PUBLISHED, "optim.form=published"], 3),
+])  # fmt: skip
 def test_a_run_stopped_in_every_epoch_equals_an_unbroken_one(
-    config_of: Small, train: Train, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+    config_of: Small,
+    train: Train,
+    tmp_path: Path,
+    overrides: list[str],
+    batches: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Three batches, each with random states of its own that belong to their samples."""
-    config = config_of(f"optim.form={form}", "optim.warmup=0.5")
+    """Three batches, each with states of its own that belong to their samples."""
+    config = config_of(*overrides)
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     train(config, whole)
     epoch = ADMM.epoch
@@ -102,7 +113,7 @@ def test_a_run_stopped_in_every_epoch_equals_an_unbroken_one(
         train(config, broken, checkpoint)
         checkpoint = load_checkpoint(broken.last)
         assert checkpoint["epoch"] == epochs
-    assert len(checkpoint["admm"]["batches"]) == 3
+    assert len(checkpoint["admm"]["batches"]) == batches
     assert_equal_states(checkpoint, load_checkpoint(whole.last))
 
 
