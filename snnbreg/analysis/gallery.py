@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnbreg.analysis import (
+    admm,
     autoencoder,
     bregman,
     canvas,
@@ -92,6 +93,11 @@ FIGURES = {
         "As figure 3 of Bungert et al. 2021: the methods at the λ that most of them share, dashed "
         "those that make no zeros; validation score (the first tenth of the epochs may lie "
         f"outside), sum of the sizes of all weights, and non-zero weights by epoch. {BANDS}"),
+    "admm": Picture(
+        admm.admm, "ADMM over its epochs",
+        "What ADMM minimises; the largest root mean square over the layers of the membranes' "
+        "residuals and, dashed, of the spikes'; accuracy of the simulated network on training "
+        f"samples and, dashed, on validation samples. {BANDS}"),
     "autoencoder_neurons": Picture(
         autoencoder.neurons, "Active neurons per layer",
         "As figure 4 of Bungert et al. 2021: neurons with at least one incoming weight, by epoch "
@@ -143,13 +149,14 @@ TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
     "table2": lambda runs: [table2(runs, measure) for measure in measures(runs)],
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
     "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
+    "admm": lambda runs: [admm.admm_table(runs, name) for name in datasets(runs)],
     "strategies": lambda runs: [strategies_table(runs, name) for name in datasets(runs)],
     "bits": lambda runs: [exports.bits_table(runs, name) for name in datasets(runs)],
     "cost": lambda runs: [exports.cost_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],
     "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
 }
-"""The tables in the order of a report; those of ``paired``, ``methods``, ``strategies``,
+"""The tables in the order of a report; those of ``paired``, ``methods``, ``admm``, ``strategies``,
 ``bits``, ``cost`` and ``lambda`` are one per data set."""
 
 

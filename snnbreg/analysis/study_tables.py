@@ -151,7 +151,7 @@ def table2(runs: Sequence[Run], measure: str = ACCURACY) -> Table:
 
 
 NAMES = {"adabreg": "AdaBreg", "linbreg": "LinBreg", "adam": "Adam", "adamw": "AdamW",
-         "sgd": "SGD", "proxsgd": "ProxSGD", "proxadam": "ProxAdam"}  # fmt: skip
+         "sgd": "SGD", "proxsgd": "ProxSGD", "proxadam": "ProxAdam", "admm": "ADMM"}  # fmt: skip
 
 
 def optimizer_name(run: Run) -> str:
