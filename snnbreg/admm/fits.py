@@ -13,12 +13,16 @@ from snnbreg.admm.variables import Processes
 from snnbreg.admm.weights import Gram, Prox, Senders
 
 
+READOUT = 20
+"""So many times the steps for the output layer, whose few weights cost little and count most."""
+
+
 class Solver(NamedTuple):
     """How weights with a regulariser are found.
 
     Attributes:
         name: ``"fista"`` or ``"bregman"``.
-        steps: of every regression.
+        steps: of every regression of a hidden layer.
         prox: of the regulariser.
         lam: its strength beside the mean over the terms of the squared residual / 2; 0: none.
     """
@@ -102,6 +106,8 @@ class Fits:
         if lam == 0:
             return gram.solve(products)
         prox, steps = self.solver.prox, self.solver.steps
+        if layer == len(self.weights) - 1:
+            steps *= READOUT
         if self.solver.name == "fista":
             return gram.fista(products, self.weights[layer].double(), lam, prox, steps)
         weight, self.duals[layer] = gram.bregman(products, self.duals[layer], lam, prox, steps)
