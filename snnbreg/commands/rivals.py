@@ -73,8 +73,8 @@ class Rival:
         if any("NEURONS" in setting for setting in own):
             own = [s.replace("NEURONS", _small((*common, *extra), density)) for s in own]
         if self.longer > 1:
-            epochs = composed(own).dataset.epochs
-            own.append(f"dataset.epochs={self.longer * epochs}")
+            epochs = composed([*own, *extra]).trainer.epochs
+            own.append(f"trainer.epochs={self.longer * epochs}")
         return [*own, f"optim.lr={rate:g}"]
 
 

@@ -147,6 +147,9 @@ def test_the_small_network_has_as_many_weights_as_the_sparse_one() -> None:
     again = assembly.check(composed(long.overrides(common, 0.02, 0.01)))
     assert again["model"]["hidden"] == [8, 8]  # 1,392 of 1,367 wanted
     assert again["trainer"]["epochs"] == 3 * config["trainer"]["epochs"]
+    extra = ["dataset.epochs=2"]
+    short = assembly.check(composed([*long.overrides(common, 0.02, 0.01, extra), *extra]))
+    assert short["trainer"]["epochs"] == 6
 
 
 def test_the_small_network_is_found_where_the_data_are(idx_root: Path) -> None:
