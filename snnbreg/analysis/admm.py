@@ -27,7 +27,7 @@ FIGURES = (
     ("seconds", "count", "seconds"),
 )
 NOTE = (
-    "Mean ± standard deviation over runs, each at its best epoch by validation. Training: of ADMM "
+    "Mean ± standard deviation over runs, each at its chosen checkpoint. Training: of ADMM "
     "the simulated network, of gradient steps the mean over the epoch's batches. Seconds: training "
     "and validation."
 )
