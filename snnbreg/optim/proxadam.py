@@ -88,10 +88,7 @@ class ProxAdam(ProximalOptimizer):
 
     def _metric(self, param: Tensor, group: Mapping[str, Any]) -> Tensor | float:
         state = self.state.get(param)
-        if group["form"] == "plain" or not state:
-            return 1.0
-        root = state["exp_avg_sq"].sqrt() / (1 - group["betas"][1] ** state["step"]) ** 0.5
-        return root.add_(group["eps"])
+        return 1.0 if group["form"] == "plain" or not state else _adams_metric(state, group)
 
     def _step_group(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
@@ -107,7 +104,7 @@ class ProxAdam(ProximalOptimizer):
             t, m, s = state["step"], state["exp_avg"], state["exp_avg_sq"]
             m.lerp_(grad, 1 - beta1)
             s.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            metric = (s.sqrt() / (1 - beta2**t) ** 0.5).add_(group["eps"])
+            metric = _adams_metric(state, group)
             param.addcdiv_(m, metric, value=-group["lr"] / (1 - beta1**t))
             if group["form"] == "proxgen" and not free:
                 # a threshold of lr lam / D for theta is one of lr lam for D theta
@@ -116,3 +113,9 @@ class ProxAdam(ProximalOptimizer):
             thetas = jointly(regularizer, lambda j, theta: j.prox(theta, threshold), params)
             for param, theta in zip(params, thetas, strict=True):
                 param.copy_(theta)
+
+
+def _adams_metric(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
+    """D, the corrected root of the second moment."""
+    root: Tensor = state["exp_avg_sq"].sqrt() / (1 - group["betas"][1] ** state["step"]) ** 0.5
+    return root.add_(group["eps"])
