@@ -12,7 +12,6 @@ from torch import Tensor
 from snnbreg.admm.variables import Processes
 from snnbreg.admm.weights import Gram, Prox, Senders
 
-
 READOUT = 20
 """So many times the steps for the output layer, whose few weights cost little and count most."""
 
