@@ -162,7 +162,10 @@ def test_wandb_runs_offline_without_a_key(command: Run, tmp_path: Path) -> None:
 BAD: list[tuple[str, Any]] = [
     ("optim=adabregg", "Available options"),
     ("optim.lrr=0.1", "optim.lrr is no option of optim=adabreg. Did you mean lr?"),
-    ("optim.momentum=0", "optim=linbreg, sgd, admm take it; ++optim.momentum=... gives it to those"),
+    (
+        "optim.momentum=0",
+        "optim=linbreg, sgd, admm take it; ++optim.momentum=... gives it to those",
+    ),
     ("sed=1", "sed is no option of the config. Did you mean seed?"),
     ("optim.lr=fast", "optim.lr=fast has the wrong type"),
     ("optim.lr=-0.1", "optim: Invalid lr: -0.1"),
