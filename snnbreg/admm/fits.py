@@ -62,7 +62,6 @@ class Fits:
         self.duals = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights]
         self.changes = [torch.zeros_like(dual) for dual in self.duals[: -1 if momentum else 0]]
         self.loss = math.inf
-        self.readout_fitted = False
         self._first: Gram | None = None
 
     def fit(self, layer: int, batches: Iterable[tuple[Senders, Tensor]]) -> None:
@@ -99,7 +98,6 @@ class Fits:
         weight.copy_(self._solved(layer, gram, products, self.solver.lam * float(terms)))
         if moves:
             self.changes[layer] = weight.double() - before
-        self.readout_fitted |= layer == len(self.weights) - 1
 
     def _solved(self, layer: int, gram: Gram, products: Tensor, lam: float) -> Tensor:
         if lam == 0:
@@ -128,4 +126,3 @@ class Fits:
         self.duals = [dual.to(device) for dual in saved["duals"]]
         self.changes = [x.to(device) for x in saved.get("changes", self.changes)]
         self.loss = saved.get("loss", math.inf)
-        self.readout_fitted = True

@@ -170,7 +170,7 @@ class ADMM:
         order = torch.randperm(max(len(b.dual) for b in self.variables.batches) - 1)
         layers = torch.randperm(self.hidden).tolist()
         if self.restart and number % self.restart == 0:
-            self._restarted_sweep(layers)
+            self._restarted_sweep(layers, first=number == 0)
         else:
             for layer in layers:
                 self._fit_weights(layer)
@@ -197,9 +197,9 @@ class ADMM:
             seconds, seconds * self.epochs / 60, self.epochs,
         )  # fmt: skip
 
-    def _restarted_sweep(self, layers: Sequence[int]) -> None:
+    def _restarted_sweep(self, layers: Sequence[int], first: bool) -> None:
         """The states of the network as it is, then its layers from the top, then the weights."""
-        if not self.fits.readout_fitted:
+        if first:  # later the sweep before has done it
             self._fit_weights(self.hidden)
         for batch in self.variables.batches:
             z, a = simulate(self.weights, self._current(0, batch), self.neuron)
@@ -230,16 +230,16 @@ class ADMM:
         weight, current = self.weights[layer + 1], self._current(layer, batch)
         z, a = self._to_device(batch.z[layer]), self._to_device(batch.a[layer])
         rest = (layer, self.neuron, self.penalties)
-        if self.exact and layer == self.hidden - 1:
-            a = last_spikes(weight, z, current, batch.target, *rest)
-            z = blocks.membranes(z, a, current, *rest)
-        elif self.form == "fast":
-            a = blocks.spikes(self._wanted(layer + 1, batch), weight, z, current, *rest)
-            z = blocks.membranes(z, a, current, *rest)
-        else:
-            above = self._wanted(layer + 1, batch)
+        if self.form == "published":
             step = functools.partial(published.hidden_steps, stale=self.stale)
+            above = self._wanted(layer + 1, batch)
             z, a = step(above, weight, z, a, current, layer, order, self.neuron, self.penalties)
+        else:
+            if self.exact and layer == self.hidden - 1:
+                a = last_spikes(weight, z, current, batch.target, *rest)
+            else:
+                a = blocks.spikes(self._wanted(layer + 1, batch), weight, z, current, *rest)
+            z = blocks.membranes(z, a, current, *rest)
         batch.z[layer].copy_(z)
         batch.a[layer].copy_(a)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import band
-from snnbreg.analysis.groups import Group, group_runs
-from snnbreg.analysis.studies import datasets, of_dataset, selection_score
+from snnbreg.analysis.groups import Group, group_runs, largest
+from snnbreg.analysis.studies import by_dataset, of_dataset, selection_score
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Table
 from snnbreg.runs import Run
@@ -74,10 +74,7 @@ def admm(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: there is no ADMM run.
     """
-    found = {name: _of_admm(runs, name) for name in datasets(runs)}
-    found = {name: groups for name, groups in found.items() if groups}
-    if not found:
-        raise ValueError("There is no run of ADMM")
+    found = by_dataset(runs, _of_admm, "There is no run of ADMM")
     figure, all_axes = canvas.grid(3, len(found), (4.5, 2.5))
     for column, (name, groups) in enumerate(found.items()):
         objective, residuals, score = all_axes[column :: len(found)]
@@ -95,7 +92,7 @@ def admm(runs: Sequence[Run]) -> Figure:
             canvas.log_where_wide(axes)
         canvas.epoch_axis(score)
         canvas.score_axis(score, "simulated", measure)
-        members = max(groups.values(), key=lambda group: len(group.runs)).members
+        members = largest(groups.values()).members
         objective.set_title(f"{name} · {members}", loc="left")
         score.legend(loc="upper left", bbox_to_anchor=(-0.15, -0.24), ncols=2)
     return figure

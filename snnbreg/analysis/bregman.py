@@ -15,8 +15,8 @@ import numpy as np
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import band
-from snnbreg.analysis.groups import Group, group_runs
-from snnbreg.analysis.studies import datasets, is_dense, of_dataset, selection_score
+from snnbreg.analysis.groups import Group, group_runs, largest
+from snnbreg.analysis.studies import by_dataset, is_dense, of_dataset, selection_score
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.runs import Run
 
@@ -146,9 +146,7 @@ def _training(
     runs: Sequence[Run], choose: Callable[[Sequence[Line]], list[Line]], missing: str
 ) -> Figure:
     """Three panels below each other for every data set, so that they are legible on a phone."""
-    found = {name: these for name in datasets(runs) if (these := choose(lines(runs, name)))}
-    if not found:
-        raise ValueError(missing)
+    found = by_dataset(runs, lambda runs, name: choose(lines(runs, name)), missing)
     figure, all_axes = canvas.grid(3, len(found), PANEL)
     for column, (name, these) in enumerate(found.items()):
         score, norm, density = all_axes[column :: len(found)]
@@ -166,7 +164,7 @@ def _training(
             canvas.log_where_wide(axes)
         for axes in (score, norm):
             axes.set_xlabel("")
-        members = max((x.group for x in these), key=lambda group: len(group.runs)).members
+        members = largest(x.group for x in these).members
         score.set_title(f"{name} · {members}", loc="left")
         density.legend(loc="upper left", bbox_to_anchor=(-0.15, -0.24), ncols=2)
     return figure

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnbreg.analysis import canvas
-from snnbreg.analysis.groups import Group, mean_and_deviation
+from snnbreg.analysis.groups import Group, largest, mean_and_deviation
 from snnbreg.analysis.studies import (
     POINT,
     Sweep,
     baseline,
+    by_dataset,
     datasets,
     dense_groups,
     main_sweep,
@@ -48,7 +49,7 @@ def main_sweeps(runs: Sequence[Run], scheduled: bool | None) -> list[Sweep]:
 def title(axes: Axes, sweep: Sweep) -> None:
     """Data set, schedule and number of runs of a lambda above a panel."""
     schedule = sweep.scheduler if sweep.scheduled else "no schedule"
-    members = max(sweep.groups.values(), key=lambda group: len(group.runs)).members
+    members = largest(sweep.groups.values()).members
     axes.set_title(f"{sweep.dataset} · {schedule} · {members}", loc="left")
 
 
@@ -212,10 +213,7 @@ def accuracy_against_density(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: there is no finished sweep.
     """
-    found = {name: sweeps(runs, name) for name in datasets(runs)}
-    found = {name: these for name, these in found.items() if these}
-    if not found:
-        raise ValueError("There is no finished run of a sweep over lambda")
+    found = by_dataset(runs, sweeps, "There is no finished run of a sweep over lambda")
     figure, all_axes = canvas.panels(len(found), (4.6, 4.0))
     for axes, (name, these) in zip(all_axes, found.items(), strict=True):
         for i, sweep in enumerate(these[: len(canvas.MARKERS)]):

@@ -19,7 +19,7 @@ from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, group_runs, mean_and_deviation
 from snnbreg.analysis.methods import goal, method_names
 from snnbreg.analysis.pairs import paired_difference
-from snnbreg.analysis.studies import datasets, of_dataset
+from snnbreg.analysis.studies import by_dataset, of_dataset
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
 from snnbreg.runs import ACCURACY, Run
 
@@ -183,9 +183,8 @@ def accuracy_against_cost(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: no run has an export.
     """
-    found = {name: these for name in datasets(runs) if (these := exported(runs, name))}
-    if not found:
-        raise ValueError("No run has an export below its folder (snnbreg export FOLDER --out DIR)")
+    missing = "No run has an export below its folder (snnbreg export FOLDER --out DIR)"
+    found = by_dataset(runs, exported, missing)
     figure, all_axes = canvas.grid(len(found), 2, (4.6, 4.0))
     for i, (name, these) in enumerate(found.items()):
         bytes_, operations = all_axes[2 * i : 2 * i + 2]

@@ -79,6 +79,11 @@ class Group:
         return epochs, [mean for mean, _ in pairs], [deviation or 0.0 for _, deviation in pairs]
 
 
+def largest(groups: Iterable[Group]) -> Group:
+    """The group with most runs, the first among equals: its ``members`` stand for all."""
+    return max(groups, key=lambda group: len(group.runs))
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (n - 1), None for a single value.
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snnbreg.analysis import canvas
-from snnbreg.analysis.groups import Group, group_runs
+from snnbreg.analysis.groups import Group, group_runs, largest
 from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import paired_difference, paired_runs
-from snnbreg.analysis.studies import datasets, is_dense, of_dataset, selection_score
+from snnbreg.analysis.studies import by_dataset, is_dense, of_dataset, selection_score
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
 from snnbreg.runs import ACCURACY, Run
@@ -183,16 +183,15 @@ def accuracy_by_method(runs: Sequence[Run]) -> Figure:
     Raises:
         ValueError: there is nothing to compare.
     """
-    found = {name: these for name in datasets(runs) if (these := points(runs, name))}
-    if not found:
-        raise ValueError("There are no two methods on one data set, asked for densities")
+    missing = "There are no two methods on one data set, asked for densities"
+    found = by_dataset(runs, points, missing)
     figure, all_axes = canvas.panels(len(found), (5.6, 4.2))
     for axes, (name, these) in zip(all_axes, found.items(), strict=True):
         for place, method in enumerate(dict.fromkeys(p.method for p in these)):
             _line(axes, [p for p in these if p.method == method], method, place)
         canvas.log_counts(axes, "non-zero weights")
         canvas.score_axis(axes, "deployed test", these[0].group.runs[0].measure)
-        members = max((p.group for p in these), key=lambda group: len(group.runs)).members
+        members = largest(p.group for p in these).members
         axes.set_title(f"{name} · {members}", loc="left")
         axes.legend(**canvas.BESIDE)
     return figure

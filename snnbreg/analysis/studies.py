@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
 from snnbreg.runs import ACCURACY, Run, chosen_key
 
+Found = TypeVar("Found")
 PAPER_ORDER = ("shd", "ssc", "psmnist")
 COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
 POINT = 0.01
@@ -95,6 +97,25 @@ def datasets(runs: Iterable[Run]) -> list[str]:
     """The data sets of the runs, the paper's first and in its order."""
     names = {run.dataset for run in runs}
     return [n for n in PAPER_ORDER if n in names] + sorted(names - set(PAPER_ORDER))
+
+
+def by_dataset(
+    runs: Sequence[Run], find: Callable[[Sequence[Run], str], Found], missing: str
+) -> dict[str, Found]:
+    """What there is on every data set that has any of it.
+
+    Args:
+        runs: of any data sets.
+        find: from the runs and a data set to a collection, empty where there is nothing.
+        missing: what to say where no data set has any.
+
+    Raises:
+        ValueError: no data set has any.
+    """
+    found = {name: these for name in datasets(runs) if (these := find(runs, name))}
+    if not found:
+        raise ValueError(missing)
+    return found
 
 
 def of_dataset(runs: Iterable[Run], dataset: str) -> list[Run]:

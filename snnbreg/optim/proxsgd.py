@@ -60,9 +60,8 @@ class ProximalOptimizer(RegularizedOptimizer):
             group = self.param_groups[index]
             shrinkage = group["lr"] * group["lam"] * steps
             for param in group["params"]:
-                reach = param.abs() * self._metric(param, group)
-                lasting.append((reach / shrinkage if shrinkage else reach * math.inf).flatten())
-        factors = torch.cat(lasting).nan_to_num(nan=0.0, posinf=math.inf)
+                lasting.append((param.abs() * self._metric(param, group) / shrinkage).flatten())
+        factors = torch.cat(lasting).nan_to_num(nan=0.0, posinf=math.inf)  # 0 / 0, 1 / 0
         return float(factors.kthvalue(max(1, factors.numel() - count)).values)
 
     def _metric(self, param: Tensor, group: Mapping[str, Any]) -> Tensor | float:
