@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Any
 
 import pytest
 import torch
 
 from snnbreg.admm import ADMM, readout
+from snnbreg.admm import method as method_module
 from snnbreg.admm.equations import Neuron, Penalties, heaviside, integrate, simulate
 from snnbreg.admm.fits import Fits, Solver
 from snnbreg.admm.readout import filtered, last_spikes
 from snnbreg.admm.remedies import RATE, scale_to_fire
-from snnbreg.admm.weights import Senders
+from snnbreg.admm.variables import Variables
+from snnbreg.admm.weights import Gram, Senders
 from snnbreg.models import SpikingNetwork
 from snnbreg.optim.regularizers import get_regularizer
 from snnbreg.training import TASKS
@@ -37,7 +40,8 @@ def fitted(epochs: int, hidden: tuple[int, ...] = (HIDDEN,), **settings: Any) ->
         INPUTS, CLASSES, hidden, recurrent=False, delays="none", bias=False, dropout=0.0,
         readout="leaky", tau=5.0, engine="reference",
     ).double()  # fmt: skip
-    method = ADMM(network, TASK, Processes(), epochs, init="active", readout="exact", **settings)
+    settings = {"init": "active", "readout": "exact", **settings}
+    method = ADMM(network, TASK, Processes(), epochs, **settings)
     row: Any = None
     for number in range(epochs):
         row = method.epoch(number, [(frames, labels)], lambda: None)
@@ -108,9 +112,61 @@ def test_a_restart_takes_the_states_of_the_simulated_network(restart: int, resta
 def test_layers_move_from_the_top_after_a_restart() -> None:
     """From states without residuals a lower layer moves only when the one above it has moved."""
     method, _ = fitted(1, (HIDDEN, 5, 6), restart=1, rho=0.01, beta=0.001)
+    weights = [weight.clone() for weight in method.weights]
+    method.epoch(1, [], lambda: None)
     (batch,) = method.variables.batches
-    spikes = simulate(method.weights, batch.frames.values @ method.weights[0].T, method.neuron)[1]
-    assert all(not torch.equal(a, true) for a, true in zip(batch.a, spikes, strict=True))
+    spikes = simulate(weights, batch.frames.values @ weights[0].T, method.neuron)[1]
+    for a, true in zip(batch.a, spikes, strict=True):
+        assert not torch.allclose(a, true, atol=1e-6)
+
+
+def test_the_readout_is_fitted_before_the_first_sweep_asks_for_spikes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights drawn at random have nothing to ask for."""
+    seen: list[torch.Tensor] = []
+
+    def recorded(weight: torch.Tensor, z: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.extend([weight.clone(), heaviside(z, 1.0)])
+        return last_spikes(weight, z, *rest)
+
+    monkeypatch.setattr(method_module, "last_spikes", recorded)
+    method, _ = fitted(1, restart=1, ridge=0.3)
+    features = filtered(seen[1], method.neuron.leak)
+    system = features.T @ features + 0.3 * torch.eye(HIDDEN, dtype=torch.float64)
+    target = method.variables.batches[0].target
+    torch.testing.assert_close(seen[0], torch.linalg.solve(system, features.T @ target).T)
+
+
+def test_a_sweep_tells_its_loss_to_the_momentum() -> None:
+    method, row = fitted(2, restart=1, momentum=0.9)
+    assert method.fits.loss == row["train_loss"]
+
+
+def test_the_readout_gets_more_steps_of_the_solver() -> None:
+    torch.manual_seed(7)
+    weights = [of(HIDDEN, INPUTS), of(CLASSES, HIDDEN)]
+    start = weights[1].clone()
+    senders, wanted = Senders(of(T, N, HIDDEN)), of(T, N, CLASSES)
+    solver = SOLVER._replace(steps=2, lam=0.1)
+    fits = Fits(weights, Processes(), 0.5, solver, 0.0, proximal=False, keep_first=True)
+    fits.fit(1, [(senders, wanted)])
+    products, lam = senders.products(wanted), 0.1 * T * N
+    expected = Gram(senders.gram(), 0.5).fista(products, start, lam, solver.prox, 40)
+    assert torch.equal(weights[1], expected)
+
+
+@pytest.mark.parametrize(("form", "told"), [
+    ("fast", "roughly 50.0 s per epoch, 2 minutes for 2"),
+    ("published", "roughly 300.0 s per epoch, 10 minutes for 2"),
+])  # fmt: skip
+def test_time_is_told_before_the_first_sweep(
+    form: str, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Variables, "forward_seconds", lambda _: 12.5)
+    caplog.set_level(logging.INFO)
+    fitted(2, readout="exact" if form == "fast" else "admm", form=form)
+    assert told in caplog.text
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.05])
