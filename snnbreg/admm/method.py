@@ -124,7 +124,7 @@ class ADMM:
             ridge=ridge, lam=lam, warmup=warmup, balance=balance, anderson=anderson,
             restart=restart, momentum=momentum,
         )  # fmt: skip
-        check_together(form, readout, restart, momentum)
+        check_together(form, readout, restart, momentum, anderson)
         if not isinstance(network, PlainNetwork):
             raise ValueError("ADMM trains networks that offer plain_lif, such as that of model=lif")
         if anderson and processes.count > 1:

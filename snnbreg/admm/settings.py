@@ -44,7 +44,7 @@ def check_from_zero(**numbers: float) -> None:
             raise ValueError(f"{option}={value} must not be negative")
 
 
-def check_together(form: str, readout: str, restart: int, momentum: float) -> None:
+def check_together(form: str, readout: str, restart: int, momentum: float, anderson: int) -> None:
     """Options that need or exclude each other.
 
     Raises:
@@ -56,3 +56,8 @@ def check_together(form: str, readout: str, restart: int, momentum: float) -> No
         raise ValueError("form=published has no readout=exact: set readout=admm and restart=0")
     if restart and readout != "exact":
         raise ValueError("restart needs readout=exact")
+    if restart == 1 and anderson:
+        raise ValueError(
+            "anderson mixes states, which restart=1 throws away in every sweep: set restart to 0, "
+            "or to 2 or more"
+        )

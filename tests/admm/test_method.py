@@ -209,6 +209,7 @@ def test_variables_beyond_the_limit_lie_in_files() -> None:
     ({"momentum": 1.0}, r"momentum=1.0 must lie in \[0, 1\)"),
     ({"readout": "exact", "form": "published"}, "form=published has no readout=exact"),
     ({"restart": 1}, "restart needs readout=exact"),
+    ({"restart": 1, "readout": "exact", "anderson": 2}, "anderson mixes states"),
     ({"regularizer": "l2"}, "Invalid regularizer"),
 ])  # fmt: skip
 def test_mistakes_are_explained(settings: dict[str, Any], message: str) -> None:
