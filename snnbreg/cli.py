@@ -69,7 +69,7 @@ def _reproduce(parser: ArgumentParser) -> None:
     add(
         "target",
         help="figure1 to figure5, table1, table2 or all; bregman_figure2 to _figure4,\n"
-        "bregman_table1 to _table3",
+        "bregman_table1 to _table3; delays",
     )
     add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run, such as device=cuda")
     add("--dataset", default="spoken_digits", help="any of configs/dataset (%(default)s)")

@@ -20,6 +20,7 @@ from snnbreg.analysis import (
     states,
     steps,
 )
+from snnbreg.analysis.delays import delays_table
 from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
 from snnbreg.analysis.strategies import strategies_table
@@ -150,14 +151,15 @@ TABLES: dict[str, Callable[[Sequence[Run]], list[Table]]] = {
     "paired": lambda runs: [paired_table(runs, dataset) for dataset in datasets(runs)],
     "methods": lambda runs: [methods.methods_table(runs, name) for name in datasets(runs)],
     "admm": lambda runs: [admm.admm_table(runs, name) for name in datasets(runs)],
+    "delays": lambda runs: [delays_table(runs, name) for name in datasets(runs)],
     "strategies": lambda runs: [strategies_table(runs, name) for name in datasets(runs)],
     "bits": lambda runs: [exports.bits_table(runs, name) for name in datasets(runs)],
     "cost": lambda runs: [exports.cost_table(runs, name) for name in datasets(runs)],
     "table1": lambda runs: [table1(runs)],
     "lambda": lambda runs: [lambda_table(runs, dataset) for dataset in datasets(runs)],
 }
-"""The tables in the order of a report; those of ``paired``, ``methods``, ``admm``, ``strategies``,
-``bits``, ``cost`` and ``lambda`` are one per data set."""
+"""The tables in the order of a report; those of ``paired``, ``methods``, ``admm``, ``delays``,
+``strategies``, ``bits``, ``cost`` and ``lambda`` are one per data set."""
 
 
 def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Table]:

@@ -7,7 +7,6 @@ score stand for it.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, group_runs, largest
 from snnbreg.analysis.measures import score_columns
-from snnbreg.analysis.pairs import paired_difference, paired_runs
+from snnbreg.analysis.pairs import tested_difference
 from snnbreg.analysis.studies import by_dataset, is_dense, of_dataset, selection_score
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
@@ -25,8 +24,6 @@ from snnbreg.runs import ACCURACY, Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-log = logging.getLogger(__name__)
 
 SPARSIFIERS = {
     "gmp": "GMP", "magnitude": "one-shot pruning", "iterative": "iterative pruning", "set": "SET",
@@ -158,22 +155,13 @@ def methods_table(runs: Sequence[Run], dataset: str) -> Table:
 
 def _difference(point: Point, found: Sequence[Point]) -> Interval | None:
     """The accuracy of a point less that of our method at the same density."""
-    if point.group.runs[0].measure != ACCURACY:
-        return None
     ours = [p for p in found if p.kind == OURS and point.kind != OURS]
     same = [p for p in ours if p.share is not None and p.share == point.share]
     if point.kind == DENSE and ours:
         size = math.log(point.group.mean("nonzero"))
         same = [min(ours, key=lambda p: abs(math.log(p.group.mean("nonzero")) - size))]
-    for other in same:
-        if paired_runs(point.group, other.group):
-            try:
-                paired = paired_difference(point.group, other.group, splits=("test",))
-            except ValueError as error:
-                log.warning("A comparison is left out: %s", error)
-                continue
-            return Interval(paired.difference, paired.low, paired.high)
-    return None
+    differences = (tested_difference(point.group, other.group) for other in same)
+    return next((difference for difference in differences if difference is not None), None)
 
 
 @canvas.styled

@@ -113,6 +113,19 @@ def paired_difference(
     return Paired(difference, low, high, len(pairs), len(samples), total, *accuracies)
 
 
+def tested_difference(group: Group, other: Group) -> Interval | None:
+    """Deployed accuracy on the test samples less that of another group, where both left answers."""
+    measured = group.runs[0].measure == other.runs[0].measure == ACCURACY
+    if not measured or not paired_runs(group, other):
+        return None
+    try:
+        found = paired_difference(group, other, splits=("test",))
+    except ValueError as error:
+        log.warning("A comparison is left out: %s", error)
+        return None
+    return Interval(found.difference, found.low, found.high)
+
+
 def interval(
     differences: Array, asked: Array, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:

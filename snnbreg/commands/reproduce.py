@@ -1,7 +1,8 @@
-"""The studies of two papers: run what is missing of one, then draw a figure or a table.
+"""The studies of three papers: run what is missing of one, then draw a figure or a table.
 
 The targets ``bregman_...`` are those of Bungert et al. 2021 (arXiv 2105.04319): experiments of
-configs/experiment, on one page together. The others are the LBI paper's, which is silent on the
+configs/experiment, on one page together. ``delays`` are the controls of Queant et al. 2025, see
+``controls``. The others are the LBI paper's, which is silent on the
 values of lambda, on which checkpoint is tested and on the start. Here: lambda from 0 (which is
 Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with the best validation
 accuracy of each seed, lambda by the mean of that; density at that checkpoint. Kill either at any
@@ -19,6 +20,7 @@ from pathlib import Path
 from snnbreg import analysis, assembly
 from snnbreg.assembly.configs import composed
 from snnbreg.assembly.parallel import TRAIN, Run, Study
+from snnbreg.commands.controls import control_settings
 from snnbreg.runs import read_run
 
 ONECYCLE, CONSTANT = "onecycle", "none"
@@ -33,6 +35,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "table2": (ONECYCLE, CONSTANT),
     "all": (ONECYCLE, CONSTANT),
 }
+DELAYS = "delays"
 TABLE1 = ("adam", "proxsgd", "linbreg", "momentum", "adabreg")
 SGD = ("experiment=fashion_cnn_adam", "optim=sgd", "optim.lr=0.07")  # its rate is not stated
 
@@ -117,17 +120,18 @@ def study(options: Namespace) -> list[Run]:
     Raises:
         ValueError: there is no such target.
     """
-    if options.target not in (*TARGETS, *EXPERIMENTS):
-        valid = ", ".join((*TARGETS, *EXPERIMENTS))
+    if options.target not in (*TARGETS, DELAYS, *EXPERIMENTS):
+        valid = ", ".join((*TARGETS, DELAYS, *EXPERIMENTS))
         raise ValueError(f"{options.target} is no target; choose from {valid}")
     common = extra_settings(options)
     lambdas, seeds = options.lambdas, options.seeds
-    if options.target in EXPERIMENTS:
-        planned = [
-            [*settings, f"seed={seed}"]
-            for seed in seeds
-            for settings in EXPERIMENTS[options.target]
-        ]
+    if options.target not in TARGETS:
+        if options.target == DELAYS:
+            own = overrides_of(options.dataset, "adam", ONECYCLE)
+            group = control_settings(own, common)
+        else:
+            group = EXPERIMENTS[options.target]
+        planned = [[*settings, f"seed={seed}"] for seed in seeds for settings in group]
         return [planned_run(options, settings, common) for settings in planned]
     if options.target == "table1":
         lambdas, seeds = [], seeds[:1]
@@ -180,9 +184,9 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
     """Write what a target asks for from those runs that have ended.
 
     Args:
-        target: a key of :data:`TARGETS` or :data:`EXPERIMENTS`.
+        target: see :func:`study`.
         runs: the study's.
-        output: folder; ``all`` and the targets of :data:`EXPERIMENTS` write one page,
+        output: folder; ``all`` and what is no figure or table of the LBI paper write one page,
             ``report.html``, with everything, and ``figures/`` and ``tables/`` with its parts.
 
     Returns:
@@ -204,6 +208,7 @@ def write(target: str, runs: list[Run], output: Path) -> list[Path]:
 def run(options: Namespace) -> int:
     """Run, then draw; 1 where a run failed."""
     name = "bregman" if options.target in EXPERIMENTS else options.dataset
+    name = f"delays_{name}" if options.target == DELAYS else name
     options.runs = Path(options.runs or f"outputs/study/{name}").resolve()
     output = Path(options.output or f"outputs/figures/{name}").resolve()
     runs = study(options)

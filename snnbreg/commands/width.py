@@ -20,11 +20,11 @@ SIZES = ("channels", "hidden", "width")
 Sizes = dict[str, Any]
 
 
-def narrower(sizes: Sizes, numerator: int, denominator: int) -> Sizes:
+def resized(sizes: Sizes, numerator: int, denominator: int) -> Sizes:
     """Layers of ``numerator / denominator`` of the width, rounded, of at least one neuron.
 
     Example:
-        >>> narrower({"hidden": [200, 80]}, 10, 200)
+        >>> resized({"hidden": [200, 80]}, 10, 200)
         {'hidden': [10, 4]}
     """
 
@@ -38,22 +38,24 @@ def narrower(sizes: Sizes, numerator: int, denominator: int) -> Sizes:
 
 
 def closest(sizes: Sizes, target: int, count: Callable[[Sizes], int]) -> Sizes:
-    """The narrower layers whose number of weights is closest to a target.
+    """The layers, all narrower or wider by one factor, whose count is closest to a target.
 
     Args:
         sizes: of the full network.
-        target: a number of weights.
-        count: the number of weights of a network with such layers; it grows with their width.
+        target: a number of weights or parameters.
+        count: that number of a network with such layers; it grows with their width.
     """
     widest = max(max(s) if isinstance(s, list) else s for s in sizes.values())
     low, high = 1, widest  # the first width with at least the target lies in between
+    while count(resized(sizes, high, widest)) < target:
+        high *= 2
     while low < high:
         middle = (low + high) // 2
-        if count(narrower(sizes, middle, widest)) < target:
+        if count(resized(sizes, middle, widest)) < target:
             low = middle + 1
         else:
             high = middle
-    near = [narrower(sizes, width, widest) for width in (low - 1, low) if width]
+    near = [resized(sizes, width, widest) for width in (low - 1, low) if width]
     return min(near, key=lambda each: abs(count(each) - target))
 
 

@@ -46,7 +46,7 @@ def test_two_recurrent_layers_of_the_spoken_digits(density: float, neurons: int)
 def test_what_is_counted_is_what_is_built(overrides: list[str], shape: Any) -> None:
     config = assembly.check(width.composed(overrides))
     sizes = {key: config["model"][key] for key in width.SIZES if key in config["model"]}
-    config["model"] |= width.narrower(sizes, 1, 2)
+    config["model"] |= width.resized(sizes, 1, 2)
     network = assembly.build_network(config, *shape[:2], torch.device("cpu"), shape[2])
     weights = sum(entry.weight.numel() for entry in weights_of(network))
     parameters = sum(p.numel() for p in network.parameters())
@@ -71,3 +71,8 @@ def test_what_cannot_be_narrower_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(width, "SIZES", ("breadth",))
     with pytest.raises(ValueError, match="has none of the keys breadth"):
         width.run(Namespace(overrides=[], densities=[0.1]))
+
+
+def test_a_target_beyond_the_full_width_makes_layers_wider() -> None:
+    found = width.closest({"hidden": [4, 2]}, 90, lambda sizes: 10 * sizes["hidden"][0])
+    assert found == {"hidden": [9, 4]}
