@@ -72,7 +72,7 @@ def _download(url: str, path: Path, target: Path) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, open(path, "wb") as file:
             size = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm(total=size, unit="B", unit_scale=True) as progress:
+            with tqdm(total=size, unit="B", unit_scale=True, disable=None) as progress:
                 while block := answer.read(1 << 20):
                     file.write(block)
                     progress.update(len(block))

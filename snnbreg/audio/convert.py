@@ -140,7 +140,8 @@ def _converted(
     with ThreadPoolExecutor(_workers(jobs)) as pool:
         tasks = {pool.submit(convert, recordings[i]): i for i in order}
         try:
-            for task in tqdm(as_completed(tasks), total=len(tasks), unit="recording"):
+            done = as_completed(tasks)  # a bar where the output is a terminal
+            for task in tqdm(done, total=len(tasks), unit="recording", disable=None):
                 places[tasks[task]] = task.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
