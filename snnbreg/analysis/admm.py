@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import band
-from snnbreg.analysis.groups import Group, group_runs, largest
-from snnbreg.analysis.studies import by_dataset, of_dataset, selection_score
+from snnbreg.analysis.groups import Group, largest
+from snnbreg.analysis.studies import best_of, by_dataset, neurons, of_dataset
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Table
 from snnbreg.runs import Run
@@ -39,16 +39,10 @@ def by_network(runs: Sequence[Run], dataset: str) -> dict[tuple[str, str], Group
     Returns:
         (neurons such as "128-128", method) to the settings with the best validation score.
     """
-    found: dict[tuple[str, str], list[Run]] = {}
-    for run in of_dataset(runs, dataset):
-        hidden = "-".join(str(size) for size in run.settings.get("model.hidden", []))
-        found.setdefault((hidden, optimizer_name(run)), []).append(run)
-    sizes = {hidden for (hidden, _), members in found.items() if _is_admm(members[0])}
-    return {
-        key: max(group_runs(members), key=selection_score)
-        for key, members in sorted(found.items(), key=lambda pair: (len(pair[0][0]), *pair[0]))
-        if key[0] in sizes
-    }
+    found = best_of(of_dataset(runs, dataset), lambda run: (neurons(run), optimizer_name(run)))
+    sizes = {hidden for (hidden, _), group in found.items() if _is_admm(group.runs[0])}
+    ordered = sorted(found.items(), key=lambda pair: (len(pair[0][0]), *pair[0]))
+    return {key: group for key, group in ordered if key[0] in sizes}
 
 
 def _is_admm(run: Run) -> bool:

@@ -15,8 +15,8 @@ import numpy as np
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import band
-from snnbreg.analysis.groups import Group, group_runs, largest
-from snnbreg.analysis.studies import by_dataset, is_dense, of_dataset, selection_score
+from snnbreg.analysis.groups import Group, largest
+from snnbreg.analysis.studies import best_of, by_dataset, is_dense, of_dataset, selection_score
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.runs import Run
 
@@ -79,14 +79,13 @@ def lines(runs: Sequence[Run], dataset: str) -> list[Line]:
 
     Runs without an l1 norm in their metrics do not count.
     """
-    found: dict[tuple[str, str], list[Run]] = {}
-    for run in of_dataset(runs, dataset):
-        if "l1" in run.history and "optim.sparsifier.name" not in run.settings:
-            found.setdefault((trained_by(run), lam_of(run)), []).append(run)
-    best = [
-        Line(method, lam, max(group_runs(members), key=selection_score))
-        for (method, lam), members in found.items()
+    measured = [
+        run
+        for run in of_dataset(runs, dataset)
+        if "l1" in run.history and "optim.sparsifier.name" not in run.settings
     ]
+    found = best_of(measured, lambda run: (trained_by(run), lam_of(run)))
+    best = [Line(method, lam, group) for (method, lam), group in found.items()]
     order = {name: place for place, name in enumerate(ORDER)}
     return sorted(best, key=lambda x: (order.get(x.method, len(order)), x.method, x.size))
 

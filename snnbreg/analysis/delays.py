@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from snnbreg.analysis.groups import Group, group_runs
+import numpy as np
+
+from snnbreg.analysis.groups import Group
 from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import tested_difference
-from snnbreg.analysis.studies import is_dense, of_dataset, selection_score
+from snnbreg.analysis.studies import best_of, is_dense, neurons, of_dataset
 from snnbreg.analysis.study_tables import measures_of
 from snnbreg.analysis.tables import Cell, Column, Table
 from snnbreg.runs import ACCURACY, Run
@@ -34,16 +36,16 @@ NOTE = (
 )
 
 
-def kind(run: Run) -> tuple[str, str, str] | None:
-    """What a run has of recurrent delays, of feed-forward delays and of spike penalties.
+def _compared(run: Run) -> bool:
+    """Whether a run is dense and its network may have delays."""
+    dense = is_dense(run) and not run.settings.get("optim.sparsifier.name")
+    return dense and "model.delays" in run.settings
 
-    Returns:
-        None for a run that is not dense, or whose network knows no delays.
-    """
+
+def kind(run: Run) -> tuple[str, str, str]:
+    """What a run has of recurrent delays, of feed-forward delays and of spike penalties."""
     settings = run.settings
-    if "model.delays" not in settings or not is_dense(run) or settings.get("optim.sparsifier.name"):
-        return None
-    loops = _any(settings.get("model.recurrent", True))
+    loops = np.any(settings.get("model.recurrent", True))  # one value, or one per layer
     recurrent = WORDS.get(str(settings["model.delays"]), "?") if loops else "no recurrence"
     forward = WORDS.get(_first(settings.get("model.feedforward_delays", "none")), "?")
     penalties = ", ".join(
@@ -52,22 +54,13 @@ def kind(run: Run) -> tuple[str, str, str] | None:
     return recurrent, forward, penalties
 
 
-def _any(value: Any) -> bool:
-    return any(value) if isinstance(value, list) else bool(value)
-
-
 def _first(value: Any) -> str:
     return str(value[0] if isinstance(value, list) else value)
 
 
 def delays_table(runs: Sequence[Run], dataset: str) -> Table:
     """Every kind of delays with its best settings; empty where there is only one kind."""
-    found: dict[tuple[str, str, str], list[Run]] = {}
-    for run in of_dataset(runs, dataset):
-        what = kind(run)
-        if what is not None:
-            found.setdefault(what, []).append(run)
-    best = {what: max(group_runs(members), key=selection_score) for what, members in found.items()}
+    best = best_of(filter(_compared, of_dataset(runs, dataset)), kind)
     rows = [_row(what, group, best.get(OWN)) for what, group in best.items()]
     measure = next((group.runs[0].measure for group in best.values()), ACCURACY)
     columns = [Column("recurrent delays"), Column("feed-forward delays"), Column("penalty"),
@@ -80,6 +73,11 @@ def delays_table(runs: Sequence[Run], dataset: str) -> Table:
 
 
 def _row(what: tuple[str, str, str], group: Group, own: Group | None) -> list[Cell]:
-    hidden = "-".join(str(size) for size in group.runs[0].settings.get("model.hidden", []))
     difference = tested_difference(group, own) if own is not None and own is not group else None
-    return [*what, hidden, len(group.runs), *measures_of(group, FIGURES), difference]
+    return [
+        *what,
+        neurons(group.runs[0]),
+        len(group.runs),
+        *measures_of(group, FIGURES),
+        difference,
+    ]

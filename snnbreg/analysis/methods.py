@@ -16,7 +16,7 @@ from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, group_runs, largest
 from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import tested_difference
-from snnbreg.analysis.studies import by_dataset, is_dense, of_dataset, selection_score
+from snnbreg.analysis.studies import by_dataset, is_dense, neurons, of_dataset, selection_score
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
 from snnbreg.runs import ACCURACY, Run
@@ -81,8 +81,7 @@ def goal(run: Run) -> str:
     if asked is not None:
         return f"{100 * asked:g} %"
     if is_dense(run):
-        hidden = run.settings.get("model.hidden", [])
-        return "-".join(str(size) for size in hidden) + " neurons"
+        return f"{neurons(run)} neurons"
     return run.lam_words
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnbreg.analysis.bregman import lam_of, trained_by
-from snnbreg.analysis.groups import group_runs
 from snnbreg.analysis.measures import Figure, score_columns
 from snnbreg.analysis.methods import SPARSIFIERS
-from snnbreg.analysis.studies import of_dataset, selection_score
+from snnbreg.analysis.studies import best_of, of_dataset
 from snnbreg.analysis.study_tables import measures_of
 from snnbreg.analysis.tables import Cell, Column, Table
 from snnbreg.runs import ACCURACY, Run
@@ -47,14 +46,17 @@ def strategies_table(runs: Sequence[Run], dataset: str) -> Table:
     Networks with spikes are left out: their runs have tables that know delays. Empty where a
     single method is left.
     """
-    found: dict[tuple[str, str, float | None], list[Run]] = {}
-    for run in of_dataset(runs, dataset):
-        if "l1" in run.history and run.figure("firing_rate") is None:
-            asked = run.settings.get("optim.sparsifier.density")
-            found.setdefault((strategy_name(run), lam_of(run), asked), []).append(run)
+    measured = [
+        run
+        for run in of_dataset(runs, dataset)
+        if "l1" in run.history and run.figure("firing_rate") is None
+    ]
+
+    def kind(run: Run) -> tuple[str, str, float | None]:
+        return strategy_name(run), lam_of(run), run.settings.get("optim.sparsifier.density")
+
     rows: list[list[Cell]] = []
-    for (name, lam, asked), members in found.items():
-        group = max(group_runs(members), key=selection_score)
+    for (name, lam, asked), group in best_of(measured, kind).items():
         goal = lam if asked is None else f"{100 * asked:g} %"
         rows.append([name, goal, len(group.runs), *measures_of(group, FIGURES)])
     if len({row[0] for row in rows}) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settin
 from snnbreg.runs import ACCURACY, Run, chosen_key
 
 Found = TypeVar("Found")
+Kind = TypeVar("Kind", bound=Hashable)
 PAPER_ORDER = ("shd", "ssc", "psmnist")
 COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
 POINT = 0.01
@@ -81,6 +82,19 @@ def selection_score(group: Group) -> float:
     if not math.isfinite(score):
         return -math.inf
     return score if first.higher_is_better else -score
+
+
+def best_of(runs: Iterable[Run], kind: Callable[[Run], Kind]) -> dict[Kind, Group]:
+    """Of every kind of runs the settings with the best score, in the order of their first runs."""
+    found: dict[Kind, list[Run]] = {}
+    for run in runs:
+        found.setdefault(kind(run), []).append(run)
+    return {each: max(group_runs(members), key=selection_score) for each, members in found.items()}
+
+
+def neurons(run: Run) -> str:
+    """Those of the hidden layers, such as "128-128"."""
+    return "-".join(str(size) for size in run.settings.get("model.hidden", []))
 
 
 def is_dense(run: Run) -> bool:

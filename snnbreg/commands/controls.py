@@ -7,9 +7,11 @@ parameters as the data set's own network; all are trained by Adam with the same 
 
 from __future__ import annotations
 
+import numpy as np
+
 from snnbreg import assembly
 from snnbreg.assembly.configs import composed
-from snnbreg.commands.width import SIZES, closest, counts
+from snnbreg.commands.width import counts, overrides_of, sizes_of, with_parameters
 
 PLAIN = ["model.delays=none", "model.learn_spread=false"]
 CONTROLS: dict[str, list[str]] = {
@@ -38,23 +40,16 @@ def control_settings(own: list[str], common: list[str]) -> list[list[str]]:
     """
     config = assembly.check(composed([*own, *common]))
     model = config["model"]
-    sizes = {key: model[key] for key in SIZES if key in model}
-    loops = model.get("recurrent", False)
-    if model.get("delays", "none") == "none" or not (any(loops) if type(loops) is list else loops):
+    if model.get("delays", "none") == "none" or not np.any(model["recurrent"]):
         raise ValueError(
             f"model={model['name']} has no recurrent delays: choose a data set whose "
             "network has, such as spoken_digits, arabic_commands, shd or ssc"
         )
-    splits = assembly.build_splits(config)
+    splits, sizes = assembly.build_splits(config), sizes_of(config)
     _, parameters = counts(config, splits, sizes)
     planned = []
     for control in CONTROLS.values():
         changed = assembly.check(composed([*own, *control, *common]))
-
-        def count(each: dict[str, object], changed: dict[str, object] = changed) -> int:
-            return counts(changed, splits, each)[1]
-
-        found = closest(sizes, parameters, count) if control else sizes
-        wide = [f"model.{key}={size}".replace(" ", "") for key, size in found.items()]
-        planned.append([*own, *control, *(wide if found != sizes else [])])
+        found = with_parameters(changed, splits, parameters)
+        planned.append([*own, *control, *(overrides_of(found) if found != sizes else [])])
     return planned

@@ -2,11 +2,11 @@
 
 The targets ``bregman_...`` are those of Bungert et al. 2021 (arXiv 2105.04319): experiments of
 configs/experiment, on one page together. ``delays`` are the controls of Queant et al. 2025, see
-``controls``. The others are the LBI paper's, which is silent on the
-values of lambda, on which checkpoint is tested and on the start. Here: lambda from 0 (which is
-Adam) to 10; a dense start; Adam re-run beside AdaBreg; the checkpoint with the best validation
-accuracy of each seed, lambda by the mean of that; density at that checkpoint. Kill either at any
-time: the same command runs only what is missing.
+``controls``. The others are the LBI paper's, which is silent on the values of lambda, on which
+checkpoint is tested and on the start. Here: lambda from 0 (which is Adam) to 10; a dense start;
+Adam re-run beside AdaBreg; the checkpoint with the best validation accuracy of each seed, lambda
+by the mean of that; density at that checkpoint. Kill any at any time: the same command runs only
+what is missing.
 """
 
 from __future__ import annotations

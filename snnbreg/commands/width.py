@@ -59,6 +59,16 @@ def closest(sizes: Sizes, target: int, count: Callable[[Sizes], int]) -> Sizes:
     return min(near, key=lambda each: abs(count(each) - target))
 
 
+def sizes_of(config: dict[str, Any]) -> Sizes:
+    """The widths that the configured network lets be set, as they are."""
+    return {key: config["model"][key] for key in SIZES if key in config["model"]}
+
+
+def overrides_of(sizes: Sizes) -> list[str]:
+    """Widths as settings on a command line."""
+    return [f"model.{key}={size}".replace(" ", "") for key, size in sizes.items()]
+
+
 def counts(config: dict[str, Any], splits: Any, sizes: Sizes) -> tuple[int, int]:
     """Weights and all parameters of the configured network with layers of other sizes."""
     changed = {**config, "model": config["model"] | sizes}
@@ -81,6 +91,15 @@ def equally_many(config: dict[str, Any], splits: Any, sizes: Sizes, density: flo
     return closest(sizes, round(density * count(sizes)), count)
 
 
+def with_parameters(config: dict[str, Any], splits: Any, parameters: int) -> Sizes:
+    """The layers of the configured network with which its parameters are closest to a number."""
+
+    def count(each: Sizes) -> int:
+        return counts(config, splits, each)[1]
+
+    return closest(sizes_of(config), parameters, count)
+
+
 def run(options: Namespace) -> None:
     """Print a line per density.
 
@@ -88,7 +107,7 @@ def run(options: Namespace) -> None:
         ValueError: a density outside (0, 1], or a network whose layers have no widths to set.
     """
     config = assembly.check(composed(options.overrides))
-    sizes = {key: config["model"][key] for key in SIZES if key in config["model"]}
+    sizes = sizes_of(config)
     if not sizes:
         raise ValueError(
             f"model={config['model']['name']} has none of the keys {', '.join(SIZES)} to make "
@@ -102,5 +121,5 @@ def run(options: Namespace) -> None:
             raise ValueError(f"Invalid density: {density!r}. It must be in (0, 1].")
         found = equally_many(config, splits, sizes, density)
         weights, parameters = counts(config, splits, found)
-        words = " ".join(f"model.{key}={size}".replace(" ", "") for key, size in found.items())
+        words = " ".join(overrides_of(found))
         print(f"{density:7g}  {round(density * full):9d}  {weights:9d}  {parameters:10d}  {words}")
