@@ -1,6 +1,6 @@
 """Layers and networks: parameters and composition over the equations of ``functional``."""
 
-from .delay import Delay, clamp_delays_, delayed_layers, hard_delays, round_delays_
+from .delay import Delay, clamp_delays_, delayed_layers, deployed, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
 from .delayed_linear import DelayedLinear
 from .dropout import HeldDropout
@@ -26,6 +26,7 @@ __all__ = [
     "Synapses",
     "clamp_delays_",
     "delayed_layers",
+    "deployed",
     "hard_delays",
     "round_delays_",
 ]

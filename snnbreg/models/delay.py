@@ -251,3 +251,31 @@ def hard_delays(module: nn.Module, sigma: float | None = None) -> Iterator[None]
             for layer, delay, sigma_steps in saved:
                 layer.delay.copy_(delay)
                 layer.sigma_steps.copy_(sigma_steps)
+
+
+@contextmanager
+def deployed(module: nn.Module) -> Iterator[None]:
+    """Inside: the network as a chip runs it, in evaluation mode and without gradients.
+
+    Delays are whole and kernels one step wide (sigma 0), as in the evaluation ``deployed`` of the
+    trainer. Afterwards every delay, sigma and mode is as it was.
+
+    Args:
+        module: a network, with layers that have delays or without.
+
+    Example:
+        >>> layer = Delay(torch.ones(2, 3), sigma=5.0)
+        >>> with deployed(layer):
+        ...     print(layer.sigma, layer.training, torch.is_grad_enabled())
+        0.0 False False
+        >>> layer.sigma, layer.training
+        (5.0, True)
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode(), hard_delays(module, 0.0):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -3,7 +3,13 @@
 from snnbreg.optim.adabreg import AdaBreg
 from snnbreg.optim.bregman import BregmanOptimizer
 from snnbreg.optim.energies import bregman_distance, elastic_net, symmetric_bregman_distance
-from snnbreg.optim.groups import Assignment, assign_groups, describe, groups_for
+from snnbreg.optim.groups import (
+    Assignment,
+    assign_groups,
+    describe,
+    groups_for,
+    parameter_groups,
+)
 from snnbreg.optim.linbreg import LinBreg
 from snnbreg.optim.proxadam import ProxAdam
 from snnbreg.optim.proxsgd import ProxSGD
@@ -33,6 +39,7 @@ __all__ = [
     "get_regularizer",
     "groups_for",
     "layer_densities",
+    "parameter_groups",
     "prune_and_keep",
     "register_groups",
     "sparsify_",

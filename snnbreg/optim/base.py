@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from snnbreg.optim.regularizers import get_regularizer
+
+log = logging.getLogger(__name__)
 
 # Keys that torch's own tools write into parameter groups, beside an optimizer's options.
 _FOREIGN_KEYS = {"params", "param_names", "name", "initial_lr"}
@@ -93,6 +96,12 @@ class RegularizedOptimizer(Optimizer):
         except ValueError:
             self.param_groups.pop()
             raise
+        dimensions = {min(param.ndim, 2) for param in group["params"]}
+        if group["regularizer"] != "none" and group["lam"] > 0 and dimensions >= {1, 2}:
+            log.warning(
+                "A parameter group with weights and parameters of one dimension (biases, norms, "
+                "delays) shrinks all of them. parameter_groups(network) keeps them apart."
+            )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore, with defaults for options that an older state does not know."""

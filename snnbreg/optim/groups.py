@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,49 @@ def groups_for(
         optimizer: the name the rules use.
     """
     return [entry.group() for entry in assignments if entry.optimizer == optimizer]
+
+
+RULES: tuple[Mapping[str, Any], ...] = (
+    {
+        "name": "delays",
+        "pattern": r"(^|\.)(delay|spread)$",
+        "regularizer": "none",
+        "optional": True,
+    },
+    {"name": "biases", "pattern": "", "max_dims": 1, "regularizer": "none", "optional": True},
+    {"name": "weights", "pattern": ""},
+)
+"""Of :func:`parameter_groups`, as ``optim.rules`` of the configs have them."""
+
+
+def parameter_groups(network: nn.Module, delay_lr: float | None = None) -> list[dict[str, Any]]:
+    """The parameter groups of a network of this package, or of most others, for one optimizer.
+
+    Args:
+        network: its delays and spreads are told by their names, biases and norms by their single
+            dimension; what is left are weights.
+        delay_lr: learning rate of delays and spreads, in steps; None for the optimizer's own. 0.05
+            is what the trainer gives them.
+
+    Returns:
+        The groups ``weights``, ``biases`` (and norms) and ``delays`` in this order, each with its
+        ``name`` and ``param_names``; empty ones are left out. Only weights follow the optimizer's
+        regulariser and lambda.
+
+    Raises:
+        ValueError: the network has no weights to learn.
+
+    Example:
+        >>> from snnbreg.models import SpikingNetwork
+        >>> groups = parameter_groups(SpikingNetwork(inputs=4, outputs=2, hidden=[3]), 0.05)
+        >>> [(group["name"], len(group["params"])) for group in groups]
+        [('weights', 3), ('biases', 2), ('delays', 1)]
+    """
+    assigned = assign_groups(network.named_parameters(), RULES)
+    groups = [entry.group() for entry in reversed(assigned)]
+    if delay_lr is not None:
+        groups = [{**g, "lr": delay_lr} if g["name"] == "delays" else g for g in groups]
+    return groups
 
 
 def describe(assignments: Sequence[Assignment], defaults: Mapping[str, Any] | None = None) -> str:

@@ -111,7 +111,7 @@ class DensityController(Scheduler):
             if not fine:
                 raise ValueError(f"Invalid {option} of the density controller: {value!r}.")
         self.optimizer: Any = optimizer
-        self.target, self.keep, self.gain, self.step = density, keep, gain, step
+        self.target, self.keep, self.gain, self.largest = density, keep, gain, step
         self.lowest, self.highest = lowest, highest
         self.first = max(1, math.ceil(warm_up * epochs))
         self.end = math.ceil(cool_down * epochs)
@@ -198,13 +198,13 @@ class DensityController(Scheduler):
         if now >= before:
             return factor
         if now <= wanted:  # too low and still falling
-            return min(factor, 1 / self.step)
+            return min(factor, 1 / self.largest)
         count = max(1, round(wanted * self._size()))
         return min(factor, self.optimizer.factor_for(count, self.steps_per_epoch, self.groups))
 
     def _discrepancy(self, density: float, wanted: float) -> float:
         ratio = (density / wanted) ** self.gain
-        return min(max(ratio, 1 / self.step), self.step)
+        return min(max(ratio, 1 / self.largest), self.largest)
 
     def _factor_for(self, density: float, lams: list[float]) -> float:
         """The factor of all lambdas at which the dual variables stand for a density: bisection."""

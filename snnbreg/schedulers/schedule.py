@@ -126,6 +126,13 @@ class Scheduler:
             for schedule in self.schedules:
                 schedule.advance()
 
+    def step(self, metric: float | None = None) -> None:
+        """In a loop of one's own, as torch's schedulers: after every step or epoch, see ``per``."""
+        if self.per == "step":
+            self.step_batch()
+        else:
+            self.step_epoch(metric)
+
     def rewind(self, epoch: int) -> None:
         """Go to the start of an epoch, counted from 0."""
         for schedule in self.schedules:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from snnbreg.models import SpikingNetwork, hard_delays
+from snnbreg.models import SpikingNetwork, deployed, hard_delays
 
 
 def build(**settings):
@@ -99,3 +99,22 @@ def test_published_rounding_and_clamping_stay():
     assert delay[:4].tolist() == [0, 0, 1, 2]
     assert delay.data_ptr() == pointer
     assert delay.requires_grad
+
+
+def test_deployed_is_the_trainers_evaluation_and_leaves_nothing_behind():
+    network = build(sigma=6.0, delay_scale=4.0).train()
+    network.layers[1].eval()
+    saved, modes = bits(network), [part.training for part in network.modules()]
+    frames = 8 * torch.rand(20, 5, 4)
+    with deployed(network):
+        outputs = network(frames)
+        assert not outputs.requires_grad
+        assert not any(part.training for part in network.modules())
+    assert_same_bits(network, saved)
+    assert [part.training for part in network.modules()] == modes
+    network.eval()
+    network.round_delays_()
+    network.sigma = 0.0
+    assert torch.equal(outputs, network(frames))
+    network.sigma = 6.0
+    assert not torch.equal(outputs, network(frames))

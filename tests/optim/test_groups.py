@@ -1,11 +1,15 @@
 """Every parameter is claimed exactly once, by the first pattern that fits."""
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
+import yaml
 
-from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for
+import snnbreg
+from snnbreg.models import SpikingNetwork
+from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for, parameter_groups
 
 
 def network():
@@ -90,3 +94,49 @@ def test_the_table_names_patterns_counts_and_settings():
         (all)              biases     2        6        0.1   -    none
                            input.bias, readout.bias"""
     )
+
+
+def test_parameter_groups_keep_delays_biases_and_norms_from_shrinking():
+    network = SpikingNetwork(inputs=4, outputs=2, hidden=[3, 3], norm="batch", learn_spread=True)
+    groups = {group["name"]: group for group in parameter_groups(network, delay_lr=0.05)}
+    assert list(groups) == ["weights", "biases", "delays"]
+    names = {name: set(group["param_names"]) for name, group in groups.items()}
+    everything = dict(network.named_parameters())
+    assert set().union(*names.values()) == set(everything)
+    assert sum(map(len, names.values())) == len(everything)
+    assert names["weights"] == {entry.name for entry in network.synapses()}
+    assert names["delays"] == {
+        f"layers.{i}.neuron.{x}" for i in (0, 1) for x in ("delay", "spread")
+    }
+    assert groups["delays"]["lr"] == 0.05
+    assert "lr" not in groups["weights"]
+    optimizer = AdaBreg(list(groups.values()), lr=1e-3, lam=0.5)
+    assert [g["regularizer"] for g in optimizer.param_groups] == ["l1", "none", "none"]
+    assert [g["lr"] for g in optimizer.param_groups] == [1e-3, 1e-3, 0.05]
+
+
+def test_parameter_groups_of_a_network_without_delays():
+    groups = parameter_groups(torch.nn.Linear(3, 2))
+    assert [(group["name"], group["param_names"]) for group in groups] == [
+        ("weights", ["weight"]),
+        ("biases", ["bias"]),
+    ]
+
+
+def test_parameter_groups_are_those_of_the_trainer():
+    rules = yaml.safe_load(
+        (Path(snnbreg.__file__).parents[1] / "configs/optim/adabreg.yaml").read_text()
+    )
+    network = SpikingNetwork(inputs=4, outputs=2, hidden=[3, 3], learn_spread=True)
+    theirs = assign_groups(network.named_parameters(), rules["rules"])
+    ours = reversed(parameter_groups(network))
+    assert [list(entry.names) for entry in theirs] == [group["param_names"] for group in ours]
+
+
+def test_one_group_of_weights_and_biases_is_said_to_shrink_both(caplog):
+    AdaBreg(parameter_groups(torch.nn.Linear(3, 2)), lam=1.0)
+    AdaBreg(torch.nn.Linear(3, 2).parameters(), lam=0.0)
+    AdaBreg([torch.nn.Parameter(torch.ones(3))], lam=1.0)
+    assert not caplog.records
+    AdaBreg(torch.nn.Linear(3, 2).parameters(), lam=1.0)
+    assert "parameter_groups(network) keeps them apart" in caplog.text

@@ -39,7 +39,7 @@ def test_without_settings():
     optimizer = AdaBreg([torch.nn.Parameter(torch.ones(3))])
     controller = make_scheduler("target", optimizer, 25, 2, field="lam")
     expected = {
-        "target": 0.1, "keep": "dual", "pace": 4.0, "gain": 1.0, "step": 2.0, "lowest": 1e-3,
+        "target": 0.1, "keep": "dual", "pace": 4.0, "gain": 1.0, "largest": 2.0, "lowest": 1e-3,
         "highest": 100.0, "exact": True, "first": 3, "end": 23, "epoch": 0, "epochs": 25,
         "steps_per_epoch": 2, "per": "epoch", "schedules": [],
     }  # fmt: skip

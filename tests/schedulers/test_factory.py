@@ -302,3 +302,30 @@ def test_the_state_of_another_scheduler_is_refused():
         other = make_scheduler(name, adabreg(), 5, 2)
         with pytest.raises(ValueError, match="belongs to another scheduler"):
             other.load_state_dict(one.state_dict())
+
+
+@pytest.mark.parametrize("per", ["step", "epoch"])
+def test_a_scheduler_is_stepped_like_torchs_own(per):
+    ours, theirs = adabreg(), adabreg()
+    settings = {"epochs": 3, "steps_per_epoch": 4, "per": per}
+    one, other = (
+        make_scheduler("onecycle", ours, **settings),
+        make_scheduler("onecycle", theirs, **settings),
+    )
+    for _ in range(5):
+        one.step()
+        other.step_batch() if per == "step" else other.step_epoch()
+        assert lrs(ours) == lrs(theirs)
+    assert one.schedules[0].t == 5
+
+
+def test_the_density_controller_and_plateau_are_stepped_after_an_epoch():
+    optimizer = adabreg()
+    controller = make_scheduler("target", optimizer, 10, 4, field="lam", density=0.5)
+    for _ in range(10):
+        controller.step()
+    assert controller.epoch == 10
+    plateau = make_scheduler("plateau", optimizer, 10, 4, patience=0)
+    for _ in range(3):
+        plateau.step(1.0)
+    assert lrs(optimizer)[0] < 0.01
