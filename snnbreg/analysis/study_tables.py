@@ -141,7 +141,8 @@ def table2(runs: Sequence[Run], measure: str = ACCURACY) -> Table:
     name = "table2" if measure == ACCURACY else f"table2_{measure}"
     notes = [f"{MEANS} Deployed: whole delays, no spread."]
     if measure == ACCURACY:
-        notes[0] += " Paper: test accuracy in %, where quoted."
+        if PAPER.keys() & set(datasets(runs)):
+            notes[0] += " Paper: test accuracy in %, where quoted."
         notes.append("* the least density whose deployed validation accuracy is within one point "
                      "of the best dense one's.")  # fmt: skip
     return Table(

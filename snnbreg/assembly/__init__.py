@@ -2,6 +2,7 @@
 
 from snnbreg.assembly.cli import explain, reported, run
 from snnbreg.assembly.configs import config_folder
+from snnbreg.assembly.fitting import fit
 from snnbreg.assembly.load import TrainedRun, load_run, load_start, trained_network, with_options
 from snnbreg.assembly.methods import build_optimizers
 from snnbreg.assembly.names import unknown_option
@@ -37,6 +38,7 @@ __all__ = [
     "config_folder",
     "count_parameters",
     "explain",
+    "fit",
     "in_turn",
     "joined",
     "load_run",

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 GROUPS = ("dataset", "model", "optim", "scheduler", "trainer", "logger")
 # Keys that may differ without making it another run: where things lie and how fast they go.
 FREE = {
-    "dataset": {"root", "cache", "eval_batch_size"},
+    "dataset": {"root", "cache", "title", "eval_batch_size"},
     "model": {"engine", "segments"},
     "optim": set(),
     "scheduler": set(),
@@ -158,7 +158,7 @@ def settle(
     config["trainer"]["resume"] = False
     # The last bits of sums depend on it, so that a run keeps the number it started with.
     config["trainer"]["threads"] = config["trainer"]["threads"] or torch.get_num_threads()
-    _write_yaml(run.config, OmegaConf.create(config))
+    write_yaml(run.config, OmegaConf.create(config))
     if not exists and HydraConfig.initialized():
         _write_hydra_folder(folder / ".hydra", cfg)
     return config, checkpoint
@@ -172,10 +172,11 @@ def _write_hydra_folder(folder: Path, cfg: DictConfig) -> None:
     hydra = HydraConfig.instance().cfg
     parts = {"config": cfg, "hydra": hydra, "overrides": HydraConfig.get().overrides.task}
     for name, part in parts.items():
-        _write_yaml(folder / f"{name}.yaml", part)
+        write_yaml(folder / f"{name}.yaml", part)
 
 
-def _write_yaml(path: Path, values: Any) -> None:
+def write_yaml(path: Path, values: Any) -> None:
+    """Write plain values or a config."""
     content = OmegaConf.to_yaml(values).encode()
     write_atomically(path, lambda file: file.write(content))
 

@@ -273,6 +273,12 @@ def check(cfg: Any, saved: bool = False) -> dict[str, Any]:
         raise ValueError(f"The config cannot be resolved: {str(error).splitlines()[0]}") from error
     except (TypeError, ValueError) as error:
         raise ValueError("The config holds no settings") from error
+    if isinstance(plain.get("dataset"), Mapping) and plain["dataset"].get("in_memory"):
+        raise ValueError(
+            "This run was made by snnbreg.fit, from a network and arrays that the calling program "
+            "has: evaluate or continue it there. Its weights load into such a network with "
+            'network.load_state_dict(snnbreg.load_run(FOLDER).checkpoint()["network"])'
+        )
     groups = REGISTERED
     plain.pop("experiment", None)
     for key in plain:

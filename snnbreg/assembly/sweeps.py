@@ -23,8 +23,8 @@ PACKAGES = (
 )  # fmt: skip
 # Files of these packages that start runs or talk about them, and cannot change what a run computes.
 WITHOUT_EFFECT = {
-    "assembly/cli.py", "assembly/configs.py", "assembly/load.py", "assembly/parallel.py",
-    "assembly/sweeps.py", "runs/run.py", "training/loggers.py",
+    "assembly/cli.py", "assembly/configs.py", "assembly/fitting.py", "assembly/load.py",
+    "assembly/parallel.py", "assembly/sweeps.py", "runs/run.py", "training/loggers.py",
 }  # fmt: skip
 # Keys that change neither a result nor where it is computed from.
 IRRELEVANT = {

@@ -97,7 +97,10 @@ def _copy(path: Path, home: Path) -> None:
         if file.exists() and file.read_bytes() != content:
             raise ValueError(f"{home} holds another run of this name: choose another --out")
         _write(file, content)
-    config = read_run(path).config
+    run = read_run(path)
+    config = run.config
+    if run.title is not None:
+        config["dataset"]["title"] = run.title  # which the folder may have given
     config["dataset"] |= {key: None for key in PLACES if key in config["dataset"]}
     _write(home / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
 

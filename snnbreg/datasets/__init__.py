@@ -12,6 +12,7 @@ from snnbreg.datasets.ecg import ECG
 from snnbreg.datasets.loader import FrameLoader, FrameSet
 from snnbreg.datasets.mnist import MNIST, PSMNIST, SMNIST, FashionMNIST, RowsMNIST
 from snnbreg.datasets.nmnist import NMNIST
+from snnbreg.datasets.own import Own
 from snnbreg.datasets.speech import SHD, SSC, ArabicCommands, SpeechDataset
 from snnbreg.datasets.splits import Splits, make_splits
 from snnbreg.datasets.spoken_digits import SpokenDigits
@@ -19,6 +20,7 @@ from snnbreg.datasets.spoken_digits import SpokenDigits
 DATASETS: dict[str, type] = {
     "spoken_digits": SpokenDigits,
     "audio": Audio,
+    "own": Own,
     "shd": SHD,
     "ssc": SSC,
     "arabic_commands": ArabicCommands,
@@ -48,6 +50,7 @@ __all__ = [
     "FashionMNIST",
     "FrameLoader",
     "FrameSet",
+    "Own",
     "RowsMNIST",
     "SpeechDataset",
     "Splits",

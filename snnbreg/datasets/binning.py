@@ -19,7 +19,7 @@ Three grids:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +92,7 @@ class Binning:
     Args:
         grid: ``fixed``, ``delrec_shd`` or ``delrec_ssc`` (see the module's text).
         units: number of input units of the recording (700 for the cochlea model of SHD).
-        channels: C; every ``units / channels`` neighbouring units are summed.
+        channels: C, a divisor of ``units``; ``units / channels`` neighbouring units are summed.
         bin_ms: width of a bin in ms (for ``delrec_ssc`` it only sets the number of bins).
         duration_ms: length of the grid in ms; not used by ``delrec_shd``.
 
@@ -110,10 +110,16 @@ class Binning:
     bin_ms: float = 10.0
     duration_ms: float = 1000.0
 
+    EVEN: ClassVar[bool] = True  # every channel sums as many units
+
     def __post_init__(self) -> None:
         if self.grid not in GRIDS:
             raise ValueError(f"binning must be one of {', '.join(GRIDS)}, got {self.grid!r}")
-        if self.channels < 1 or self.units % self.channels:
+        if self.channels < 1 or self.channels > self.units:
+            raise ValueError(
+                f"channels must be between 1 and the {self.units} input units, got {self.channels}"
+            )
+        if self.EVEN and self.units % self.channels:
             raise ValueError(
                 f"channels must divide the {self.units} input units, got {self.channels}"
             )
@@ -162,12 +168,25 @@ class Binning:
         else:
             bins = _bins_since_first_spike(events, self.bin_ms, lengths)
         keep = bins < steps
-        channels = events.units.astype(np.int64) // (self.units // self.channels)
+        channels = events.units.astype(np.int64) * self.channels // self.units
         sample = np.repeat(np.arange(events.samples), events.counts)
         cell = ((sample * steps + bins) * self.channels + channels)[keep]
         frames, saturated = count_cells(cell, (events.samples, steps, self.channels))
         empty = int((events.counts == 0).sum())
         return Frames(frames, lengths, Totals(saturated, int(len(keep) - keep.sum()), empty))
+
+
+class UnevenBinning(Binning):
+    """Binning with any number of channels up to ``units``: their widths differ by one unit at most.
+
+    Example:
+        >>> grid = UnevenBinning(units=5, channels=2, bin_ms=1, duration_ms=1)
+        >>> events = Events(np.zeros(5), np.arange(5), np.array([0, 5]))
+        >>> grid(events).frames.tolist()
+        [[[3, 2]]]
+    """
+
+    EVEN = False
 
 
 def recordings_at_once(cells: int) -> int:

@@ -107,6 +107,32 @@ def cached(
     return replace(_in_memory(open_stream()), notes=(note,))
 
 
+def remembered(
+    name: str, key: Mapping[str, Any], find: Callable[[], dict[str, Any]], folder: Path
+) -> dict[str, Any]:
+    """Return plain values from the cache, after finding them where it has none.
+
+    Args:
+        name: readable beginning of the entry's name.
+        key: everything the values depend on, as plain values.
+        find: finds them.
+        folder: the cache; entries lie in its sub-folder ``facts``. One that cannot be written is
+            done without.
+    """
+    text = json.dumps({"version": VERSION, **key}, sort_keys=True)
+    entry = folder / "facts" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, Any] = json.loads(entry.read_text())
+        return found
+    found = find()
+    with contextlib.suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as part:
+            json.dump(found, part)
+        os.replace(part.name, entry)
+    return found
+
+
 class _CacheError(Exception):
     """The cache, not the data, made trouble."""
 

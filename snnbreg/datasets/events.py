@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from snnbreg.datasets.binning import Array, Binning, Events, Frames, recordings_at_once
-from snnbreg.datasets.cache import Stream, cached, file_identity
+from snnbreg.datasets.cache import Stream, cached, file_identity, remembered
 from snnbreg.datasets.loader import FrameSet
 
 LAYOUT = "spikes/times (seconds), spikes/units and labels, one entry per recording"
+MOST_CLASSES, MOST_UNITS = 2**16, 2**24  # where a file says how many it has: more are a mistake
 
 
 class EventFile:
@@ -42,7 +43,9 @@ class EventFile:
         if len(set(counts.values())) > 1 or len(labels.shape) != 1:
             raise ValueError(f"{path}: {LAYOUT} are expected, but the shapes are {counts}")
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"{path}: labels must be integers, found {labels.dtype}")
+            raise ValueError(
+                f"{path}: labels must be integers, found {labels.dtype}; store them as int64"
+            )
         self.labels = self._read(labels, slice(None)).astype(np.int64)
         wrong = np.flatnonzero((self.labels < 0) | (self.labels >= classes))
         if len(wrong):
@@ -177,11 +180,55 @@ def read_words(path: Path) -> tuple[str, ...]:
         OSError: if it is not a complete HDF5 file.
         ValueError: if it does not name the classes.
     """
-    with open_events(path, classes=2**16) as file:
+    with open_events(path, classes=MOST_CLASSES) as file:
         words = file.words
     if not words:
         raise ValueError(f"{path} does not name its classes: extra/keys must hold their words")
     return words
+
+
+class Extent(NamedTuple):
+    """How far a file of recordings reaches.
+
+    Attributes:
+        recordings: how many there are.
+        classes: largest label + 1; 0 without recordings.
+        units: largest unit + 1; 0 without events.
+        seconds: time of the last event; -1 without events.
+        words: the names of the classes (``extra/keys``), or ().
+    """
+
+    recordings: int
+    classes: int
+    units: int
+    seconds: float
+    words: tuple[str, ...]
+
+
+def extent_of(path: Path, cache: Path) -> Extent:
+    """Read a whole file in SHD's layout once, check it, and say how far it reaches.
+
+    Args:
+        path: HDF5 file.
+        cache: folder of the cache, which keeps the answer.
+
+    Raises:
+        OSError, ValueError: as :func:`open_events` and :meth:`EventFile.read`.
+    """
+    key = {"extent": file_identity(path)} if path.is_file() else {}
+    found = remembered(f"extent-{path.stem}", key, lambda: _extent(path), cache)
+    return Extent(**{**found, "words": tuple(found["words"])})
+
+
+def _extent(path: Path) -> dict[str, Any]:
+    units, seconds = 0, -1.0
+    with open_events(path, MOST_UNITS, MOST_CLASSES) as file:
+        for start in range(0, len(file), 256):
+            events = file.read(start, min(start + 256, len(file)))
+            units = max(units, int(events.units.max(initial=-1)) + 1)
+            seconds = max(seconds, float(events.times.max(initial=-1)))
+        classes = int(file.labels.max(initial=-1)) + 1
+        return Extent(len(file), classes, units, seconds, file.words)._asdict()
 
 
 def load_event_file(path: Path, name: str, binning: Binning, classes: int, cache: Path) -> FrameSet:

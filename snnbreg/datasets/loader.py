@@ -67,7 +67,8 @@ class FrameSet:
     """One split: frames of many samples and which of them belong to it.
 
     Args:
-        frames: uint8 (samples, T, C), in memory, memory-mapped or on a device; never copied.
+        frames: uint8 counts, or float32, (samples, T, C), in memory, memory-mapped or on a device;
+            never copied.
         labels: int64, the first axis is that of the samples: (samples,) for one label each.
         index: int64, the samples of this split in order; None for all.
         lengths: int64 (samples,), frames used by each sample; a batch is cut to its longest.
@@ -101,9 +102,9 @@ class FrameSet:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.frames.dtype != torch.uint8 or self.frames.ndim != 3:
+        if self.frames.dtype not in (torch.uint8, torch.float32) or self.frames.ndim != 3:
             raise ValueError(
-                "frames must be uint8 (samples, T, C), got "
+                "frames must be uint8 or float32 (samples, T, C), got "
                 f"{self.frames.dtype} {tuple(self.frames.shape)}"
             )
         samples = len(self.frames)
@@ -132,7 +133,7 @@ class FrameSet:
         """Return a split with all samples of NumPy arrays, sharing their memory.
 
         Args:
-            frames: uint8 (samples, T, C).
+            frames: uint8 or float32 (samples, T, C).
             labels: int64 (samples,), or with more axes after the first.
             lengths: int64 (samples,) or None.
             totals: what was counted in binning.
@@ -178,7 +179,7 @@ class FrameSet:
 class FrameLoader:
     """Batches of a split, as a pure function of (seed, epoch).
 
-    A batch is one gather of bytes, then one conversion to float32 that also makes time the first
+    A batch is one gather of counts, then one conversion to float32 that also makes time the first
     dimension. Nothing touches the global random generators.
 
     Args:
@@ -269,7 +270,7 @@ class FrameLoader:
             yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _counts(self, index: Tensor) -> Tensor:
-        """Gather samples, uint8 (B, T, C) on the device, cut to the longest."""
+        """Gather samples as they are stored, (B, T, C) on the device, cut to the longest."""
         source = self.frames.frames
         counts = source.index_select(0, index.to(source.device))
         if self.frames.lengths is not None:

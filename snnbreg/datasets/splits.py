@@ -102,13 +102,16 @@ class Splits:
         return make(frames, batch_size, shuffle, seed, self.encoder, device)
 
 
-def split_validation(train: FrameSet, fraction: float, seed: int) -> tuple[FrameSet, FrameSet]:
+def split_validation(
+    train: FrameSet, fraction: float, seed: int, key: str = "dataset.valid_fraction"
+) -> tuple[FrameSet, FrameSet]:
     """Divide a training set in two at random, the same way on every machine.
 
     Args:
         train: the official training set.
         fraction: part that becomes the validation set, rounded to whole samples.
         seed: of the division.
+        key: what sets the fraction, for the message.
 
     Returns:
         the training and the validation split, sharing their frames; both keep the file's order.
@@ -125,8 +128,8 @@ def split_validation(train: FrameSet, fraction: float, seed: int) -> tuple[Frame
     size = round(fraction * len(train))
     if not 0 < size < len(train):
         raise ValueError(
-            f"dataset.valid_fraction={fraction} leaves {size} of {len(train)} training samples "
-            "for validation; both parts need at least one"
+            f"{key}={fraction} holds out {size} of {len(train)} training samples: "
+            "both parts need at least one"
         )
     order = permutation(len(train), seed)
     chosen, rest = order[:size].sort().values, order[size:].sort().values

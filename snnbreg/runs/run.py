@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -88,10 +89,21 @@ class Run:
         """The data set's config name, ``?`` where the config has none: what runs share a panel.
 
         The measure stands behind it where that is not accuracy, such as ``mnist_mse``: an
-        autoencoder and a classifier do not compare.
+        autoencoder and a classifier do not compare. A person's own data, whose config name is the
+        same whatever they are, have their title or their folder's name behind it: ``own_TITLE``.
         """
         name = str(self.settings.get("dataset.name", "?"))
+        if self.title is not None:
+            name += "_" + re.sub(r"[^\w.+-]+", "_", self.title)
         return name if self.measure == ACCURACY else f"{name}_{self.measure}"
+
+    @property
+    def title(self) -> str | None:
+        """What a person's own data are called, the folder's name by default; None of others."""
+        if "dataset.title" not in self.settings:
+            return None
+        folder = Path(self.settings.get("dataset.root") or "data").expanduser()
+        return str(self.settings["dataset.title"] or folder.resolve().name)
 
     @property
     def measure(self) -> str:

@@ -182,6 +182,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
                 (f"test {word}, deployed", f"deployed_test_{measure}"),
                 ("test loss", "test_loss"),
             )
+            if summary[key] is not None  # nothing was tested
         ),
         ("non-zero weights", weights),
         ("seconds", f"{summary['seconds']:.1f}"),

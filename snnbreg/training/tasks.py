@@ -92,6 +92,7 @@ class Classification(Task):
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
         """Cross-entropy of the sums over time."""
+        _refuse_steps(labels)
         sums = self._sums(outputs)
         predicted = sums.detach().argmax(-1)
         right = (predicted == labels).sum()
@@ -164,6 +165,7 @@ class LastStep(Task):
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
         """The loss at the last step."""
+        _refuse_steps(labels)
         last = outputs[-1]
         if self.squared:
             wanted = F.one_hot(labels, last.shape[-1]).to(last.dtype)
@@ -202,6 +204,15 @@ class Reconstruction(Task):
     def pattern(outputs: Tensor) -> Tensor:
         """What the outputs (T, B, P) say: their mean over time, (B, P)."""
         return outputs.mean(0)
+
+
+def _refuse_steps(labels: Tensor) -> None:
+    if labels.ndim != 1:
+        raise ValueError(
+            f"The labels are {tuple(labels.shape)}, but this task has one class for each sample, "
+            "(B,). The one of a class at every step is step_cross_entropy "
+            "(model.objective=step_cross_entropy)"
+        )
 
 
 TASKS: dict[str, Task] = {

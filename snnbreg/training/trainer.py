@@ -96,6 +96,7 @@ class Trainer:
         self.epochs, self.seed, self.select = epochs, seed, select
         self.loggers, self.progress = list(loggers), progress
         self.sizes = tuple(sizes)
+        self.resume_with = f"hydra.run.dir={run.path} trainer.resume=true"
         self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
         self.processes = Processes()
@@ -138,10 +139,8 @@ class Trainer:
         return "completed"
 
     def _how_to_go_on(self) -> str:
-        return (
-            f"after {len(self.history)} of {self.epochs} epochs; continue with "
-            f"hydra.run.dir={self.run.path} trainer.resume=true"
-        )
+        done = f"after {len(self.history)} of {self.epochs} epochs"
+        return f"{done}; continue with {self.resume_with}"
 
     def _prepare_folder(self) -> None:
         self.run.write_metrics(self.history)
