@@ -225,7 +225,7 @@ def _extent(path: Path) -> dict[str, Any]:
     with open_events(path, MOST_UNITS, MOST_CLASSES) as file:
         for start in range(0, len(file), 256):
             events = file.read(start, min(start + 256, len(file)))
-            units = max(units, int(events.units.max(initial=-1)) + 1)
+            units = max(units, int(events.units.astype(np.int64).max(initial=-1)) + 1)
             seconds = max(seconds, float(events.times.max(initial=-1)))
         classes = int(file.labels.max(initial=-1)) + 1
         return Extent(len(file), classes, units, seconds, file.words)._asdict()

@@ -241,7 +241,10 @@ class Own:
         path, (largest, _) = max(found.items(), key=lambda item: item[1][0])
         if largest < 1:
             raise ValueError(f"{path.parent}: there is no label in any file")
-        named = {names: path for path, (_, names) in found.items() if names}
+        named: dict[tuple[str, ...], Path] = {}
+        for place, (_, words) in found.items():
+            if words:
+                named.setdefault(words, place)
         if len(named) > 1:
             first, other = list(named.values())[:2]
             raise ValueError(f"{other} names other classes than {first}: make them the same")

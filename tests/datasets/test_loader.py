@@ -137,8 +137,8 @@ def test_batches_are_the_same_on_an_accelerator(frames: FrameSet) -> None:
 
 
 def test_impossible_sets_and_loaders_are_refused(frames: FrameSet) -> None:
-    with pytest.raises(ValueError, match=r"uint8 \(samples, T, C\)"):
-        FrameSet(frames.frames.float(), frames.labels)
+    with pytest.raises(ValueError, match=r"uint8 or float32 \(samples, T, C\)"):
+        FrameSet(frames.frames.double(), frames.labels)
     with pytest.raises(ValueError, match="labels must be int64"):
         FrameSet(frames.frames, frames.labels[:4])
     with pytest.raises(ValueError, match="lengths must be int64"):
