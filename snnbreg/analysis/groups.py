@@ -101,13 +101,11 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def outcome_settings(run: Run) -> dict[str, str]:
     """All settings that an outcome depends on except seed and fold, as comparable text.
 
-    A null is left out: it says what an older run says that lacks the key. Own data are told apart
-    by what they are called.
+    A null is left out: it says what an older run says that lacks the key.
     """
-    settings = {**run.settings, "dataset.title": run.title}
     return {
         key: json.dumps(value, default=str)
-        for key, value in sorted(settings.items())
+        for key, value in sorted(run.settings.items())
         if value is not None
         and not any(key == name or key.startswith(f"{name}.") for name in NEUTRAL)
     }

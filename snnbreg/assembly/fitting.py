@@ -127,6 +127,10 @@ def fit(
     data = build_data(frames, labels, valid, test, tuple(class_names))
     task_name, task = chosen_task(task, data.train)
     outputs = outputs_of(network, data)
+    if class_names and len(class_names) != outputs:
+        raise ValueError(
+            f"The network has {outputs} outputs, but there are {len(class_names)} names"
+        )
     if optimizer is None:
         optimizers, scheduler = default_optimizers(network), scheduler or "onecycle"
     else:

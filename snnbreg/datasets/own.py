@@ -24,6 +24,10 @@ from snnbreg.datasets.splits import SPLITS, Splits, make_splits, split_validatio
 MOST_CHANNELS = 256  # where nobody chose a number
 MOST_STEPS = 10_000  # likewise: more are a mistake of units
 KINDS = (".h5", ".npz")
+Classes = tuple[int, tuple[str, ...]]
+"""Their number and names."""
+Read = tuple[dict[str, FrameSet], Classes, str]
+"""Samples by split, their classes, and what was found, in words."""
 FILES = (
     "train, valid and test as .h5 files in SHD's layout (spikes/times in seconds, spikes/units and "
     "labels) or as .npz files with frames (samples, steps, channels) and labels"
@@ -89,7 +93,8 @@ class Own:
         """
         paths = self._paths()
         read = self._read_recordings if paths["train"].suffix == ".h5" else self._read_frames
-        parts, classes, note = read(paths)
+        parts, (classes, names), note = read(paths)
+        parts = {split: replace(part, class_names=names) for split, part in parts.items()}
         notes = [note]
         if "test" not in parts:
             assert self.test_fraction is not None
@@ -148,14 +153,14 @@ class Own:
 
     # -- spikes ------------------------------------------------------------------------------
 
-    def _read_recordings(self, paths: Mapping[str, Path]) -> tuple[dict[str, FrameSet], int, str]:
-        """The binned files, the number of classes, and what was found."""
+    def _read_recordings(self, paths: Mapping[str, Path]) -> Read:
+        """The binned files."""
         cache = cache_folder(self.cache)
         extents = {path: extent_of(path, cache) for path in paths.values()}
         for path, extent in extents.items():
             if not extent.recordings:
                 raise ValueError(f"{path} holds no recordings; put some there or remove the file")
-        classes = self._count_classes(
+        classes, names = self._count_classes(
             {path: (extent.classes, extent.words) for path, extent in extents.items()}
         )
         grid = self._grid(extents)
@@ -169,7 +174,7 @@ class Own:
             f"channels (dataset.channels); the last event is at {seconds:.4g} s, {grid.steps} steps"
             f" of {grid.bin_ms:g} ms are seen (dataset.bin_ms, dataset.duration_ms)"
         )
-        return parts, classes, note
+        return parts, (classes, names), note
 
     def _grid(self, extents: Mapping[Path, Extent]) -> UnevenBinning:
         path, widest = max(extents.items(), key=lambda item: item[1].units)
@@ -207,8 +212,8 @@ class Own:
 
     # -- frames ------------------------------------------------------------------------------
 
-    def _read_frames(self, paths: Mapping[str, Path]) -> tuple[dict[str, FrameSet], int, str]:
-        """The files as they are, the number of classes, and what was found."""
+    def _read_frames(self, paths: Mapping[str, Path]) -> Read:
+        """The files as they are."""
         for key in ("units", "channels", "duration_ms"):
             if getattr(self, key) is not None:
                 raise ValueError(
@@ -218,7 +223,7 @@ class Own:
         parts = {split: read_frames(path) for split, path in paths.items()}
         by_path = {str(paths[split]): part for split, part in parts.items()}
         refuse_other_shapes(by_path)
-        classes = self._count_classes(
+        classes, names = self._count_classes(
             {
                 paths[split]: (int(part.labels.max()) + 1, part.class_names)
                 for split, part in parts.items()
@@ -227,10 +232,10 @@ class Own:
         kind = "floats" if any(p.frames.is_floating_point() for p in parts.values()) else "counts"
         each = "one for each step" if parts["train"].labels.ndim > 1 else "one for each sample"
         folder = paths["train"].parent
-        return parts, classes, f"{folder}: {classes} classes, {each}; frames are {kind}"
+        return parts, (classes, names), f"{folder}: {classes} classes, {each}; frames are {kind}"
 
-    def _count_classes(self, found: Mapping[Path, tuple[int, tuple[str, ...]]]) -> int:
-        """How many there are.
+    def _count_classes(self, found: Mapping[Path, Classes]) -> Classes:
+        """How many there are, and their names where each has one.
 
         Args:
             found: largest label + 1 and the names of the classes, by file.
@@ -257,7 +262,7 @@ class Own:
             raise ValueError(
                 f"{path} has the label {largest - 1}, but {which}: correct one of them"
             )
-        return classes
+        return classes, names if len(names) == classes else ()
 
 
 def read_frames(path: Path) -> FrameSet:

@@ -59,8 +59,15 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The config with dotted names: ``{"optim.lam": 0.1, ...}``."""
-        return flat(self.config)
+        """The config with dotted names: ``{"optim.lam": 0.1, ...}``.
+
+        Own data without a title have the name of their folder.
+        """
+        found = flat(self.config)
+        if "dataset.title" in found and not found["dataset.title"]:
+            folder = Path(found.get("dataset.root") or "data").expanduser()
+            found["dataset.title"] = folder.resolve().name
+        return found
 
     def without(self: AnyRun, names: Collection[str]) -> AnyRun:
         """The run without some settings, given by dotted names; others keep their values."""
@@ -99,11 +106,9 @@ class Run:
 
     @property
     def title(self) -> str | None:
-        """What a person's own data are called, the folder's name by default; None of others."""
-        if "dataset.title" not in self.settings:
-            return None
-        folder = Path(self.settings.get("dataset.root") or "data").expanduser()
-        return str(self.settings["dataset.title"] or folder.resolve().name)
+        """What a person's own data are called; None of others."""
+        title = self.settings.get("dataset.title")
+        return None if title is None else str(title)
 
     @property
     def measure(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from snnbreg.analysis import read_run, read_runs
+from snnbreg.analysis.groups import group_runs, newest
 
 Make = Callable[..., Path]
 
@@ -32,6 +33,21 @@ def test_figures_of_a_run(make: Make) -> None:
     assert run.figure("all_density") == pytest.approx(23 / 50)
     assert run.figure("test_acc") is None
     assert run.figure("last/unknown") is None
+
+
+def test_own_data_are_told_apart_by_their_title_or_folder(make: Make) -> None:
+    for root, title in (
+        ("/a/shd", None), ("/b/shd", None), ("/a/my words", None), (None, "words"), ("/c", "words"),
+    ):  # fmt: skip
+        make({"dataset.name": "own", "dataset.root": root, "dataset.title": title})
+    plain = read_run(make())
+    runs = read_runs(plain.path.parent)[:-1]
+    names = ["own_shd", "own_shd", "own_my_words", "own_words", "own_words"]
+    assert [run.dataset for run in runs] == names  # and never beside a paper's figures of shd
+    assert [run.title for run in runs[1:4]] == ["shd", "my words", "words"]
+    assert (plain.dataset, plain.title) == ("spoken_digits", None)
+    assert [run.title for run in newest(runs)] == ["shd", "my words", "words"]
+    assert [len(group.runs) for group in group_runs(runs)] == [2, 1, 2]
 
 
 def test_runs_are_found_at_any_depth_and_nowhere_else(make: Make, tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ def test_it_says_what_cannot_be(fit: Callable[..., Any], tmp_path: Path) -> None
             {"test": (frames, labels + 1)},
             "3 outputs, but there is the label 3: it needs at least 4",
         ),
+        ({"class_names": ["a", "b"]}, "has 3 outputs, but there are 2 names"),
         ({"select": "none"}, "trainer.select=none must be one of"),
     ]
     for options, message in cases:

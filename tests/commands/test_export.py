@@ -16,6 +16,7 @@ from snnbreg.analysis import report_tables
 from snnbreg.commands import export
 from snnbreg.commands import exporting as command
 from snnbreg.commands.evaluate import evaluate_export, evaluate_run
+from snnbreg.runs import read_run
 from snnbreg.training import RunFolder
 
 
@@ -108,6 +109,16 @@ def test_many_exports_lie_where_a_report_finds_them(folder: Path, tmp_path: Path
             assert row[column].mean == pytest.approx(found["acc"])
     assert eight["difference to floats"].value == pytest.approx(eight["test"].mean - wanted["acc"])
     assert report_tables(tmp_path, ["cost"])[0].rows
+
+
+def test_a_copy_keeps_what_own_data_are_called(folder: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    shutil.copytree(folder, tmp_path / "run")
+    config["dataset"] |= {"name": "own", "root": "/somewhere/words", "title": None}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    export._copy(tmp_path / "run", tmp_path / "copy")
+    copied = read_run(tmp_path / "copy")
+    assert (copied.title, copied.config["dataset"]["root"]) == ("words", None)
 
 
 def test_the_same_command_makes_only_what_is_missing(folder: Path, tmp_path: Path) -> None:

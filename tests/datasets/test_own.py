@@ -96,6 +96,7 @@ def test_what_is_read_from_the_files_may_be_said(events: Callable[..., Path]) ->
 
 def test_frames_are_used_as_they_are(arrays: Callable[..., Path]) -> None:
     root = arrays("all", class_names=np.array(["left", "right", "up"]))
+    assert Own(root=str(root), classes=4).load().train.class_names == ()
     splits = Own(root=str(root)).load()
     assert (splits.classes, splits.channels, splits.steps) == (3, 3, 5)
     assert splits.train.class_names == ("left", "right", "up")
