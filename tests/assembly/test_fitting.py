@@ -129,8 +129,8 @@ def test_a_run_that_was_stopped_goes_on(
 ) -> None:  # fmt: skip
     config = small(*OWN, "dataset.root=none", "model.hidden=[6]")
 
-    def call(**options: Any) -> Any:
-        network = assembly.build_network(config, 5, 3, torch.device("cpu"))
+    def call(network: nn.Module | None = None, **options: Any) -> Any:
+        network = network or assembly.build_network(config, 5, 3, torch.device("cpu"))
         if own:
             optimizer = LinBreg(network.parameters(), lr=0.1, lam=0.1)
             cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
@@ -147,8 +147,9 @@ def test_a_run_that_was_stopped_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_record", stop)
+        network = assembly.build_network(config, 5, 3, torch.device("cpu"))
         with pytest.raises(KeyboardInterrupt):
-            call()
+            call(network)
     assert snnbreg.load_run(tmp_path / "run").status == "interrupted"
     with pytest.raises(ValueError, match="continue it with resume=True"):
         call()
@@ -158,7 +159,10 @@ def test_a_run_that_was_stopped_goes_on(
         call(resume=True, test=samples(3))
     with pytest.raises(ValueError, match="started with select=published"):
         call(resume=True, select="last")
-    run = call(resume=True)
+    for parameter in network.parameters():
+        parameter.data.add_(1.0)
+    assert network.sigma < config["model"]["sigma"]
+    run = call(network, resume=True)
     for column in run.history.keys() - {"seconds"}:
         assert run.history[column] == whole.history[column], column
     with pytest.raises(ValueError, match=r"holds a finished run.*snnbreg\.load_run"):
@@ -204,6 +208,24 @@ def test_it_says_what_cannot_be(fit: Callable[..., Any], tmp_path: Path) -> None
     assert not (tmp_path / "run").exists()  # nothing was begun
     with RunFolder(tmp_path / "run").locked(), pytest.raises(FolderInUseError, match="give fit"):
         fit(network)
+
+
+class Noting(Plain):
+    """Notes in which mode it was called."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        self.modes = [*getattr(self, "modes", []), self.training]
+        torch.rand(())
+        return super().forward(frames)
+
+
+def test_a_network_is_tried_out_without_a_trace(fit: Callable[..., Any]) -> None:
+    network, before = Noting(), torch.get_rng_state()
+    with pytest.raises(ValueError, match=r"trainer\.select=none"):
+        fit(network, select="none")
+    assert network.modes == [False]
+    assert network.training
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_its_folder_is_read_but_not_evaluated(fit: Callable[..., Any], tmp_path: Path) -> None:

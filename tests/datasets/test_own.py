@@ -152,6 +152,15 @@ def test_parts_are_held_out_where_files_are_missing(arrays: Callable[..., Path])
     assert any("no validation file: 0.25" in n for n in splits.notes)
 
 
+def test_what_is_lost_is_counted_once(events: Callable[..., Path]) -> None:
+    root = events(skip=("valid", "test"))
+    splits = Own(root=str(root), test_fraction=0.2, duration_ms=100).load()
+    late = sum(int((times.astype(float) >= 0.1).sum()) for times, _ in recordings(30, 1024, 30))
+    assert [n for n in splits.notes if "dropped" in n] == [
+        f"train: {late} events beyond the grid's duration dropped"
+    ]
+
+
 @pytest.mark.parametrize(
     ("split", "change", "message"),
     [
