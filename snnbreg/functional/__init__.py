@@ -4,7 +4,7 @@ Needs only torch. ``delayed_recurrence``, ``delayed_linear``, ``linear`` and ``l
 reference: short and readable. The engines of ``snnbreg.kernels`` compute the same functions faster.
 """
 
-from .delay import delay_kernel, half_width, kernel_length
+from .delay import check_finite, delay_kernel, half_width, kernel_length, readable
 from .feedforward import (
     check_delayed_linear,
     check_linear,
@@ -42,6 +42,7 @@ __all__ = [
     "atan_slope",
     "check_current",
     "check_delayed_linear",
+    "check_finite",
     "check_linear",
     "check_recurrence",
     "continued_lif",
@@ -58,6 +59,7 @@ __all__ = [
     "lif_parameters",
     "lif_step",
     "linear",
+    "readable",
     "spike",
     "surrogate_slope",
     "triangle_slope",

@@ -68,7 +68,8 @@ def delay_kernel(delay: Tensor, half_width: Tensor, length: int) -> Tensor:
 def kernel_length(delay: Tensor, half_width: Tensor, steps: int) -> int:
     """Number K of ages that a kernel needs: h(k) = 0 for k >= 1 + d + s.
 
-    Copies the largest d + s from the device to the CPU, and so waits for the device.
+    Copies the largest d + s from the device to the CPU, and so waits for the device. Where values
+    cannot be looked at (see ``readable``) K is T - 1, and the kernel ends with zeros.
 
     Args:
         delay: d in steps, (N,) or (N, N).
@@ -82,8 +83,23 @@ def kernel_length(delay: Tensor, half_width: Tensor, steps: int) -> int:
         >>> kernel_length(torch.tensor([2.0, 7.5]), torch.tensor(3.0), steps=100)
         11
     """
+    if not readable():
+        return steps - 1
     reach = float((delay.detach() + half_width.detach()).max())
     return min(max(math.floor(reach) + 1, 1), steps - 1)
+
+
+def readable() -> bool:
+    """Whether Python may look at the numbers in a tensor.
+
+    Not while ``torch.compile``, ``torch.export`` or ``torch.jit.trace`` write a graph for any
+    numbers, nor inside ``torch.func``, where a tensor may stand for many.
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+    )
 
 
 def check_like(
@@ -111,13 +127,17 @@ def check_like(
         )
 
 
-def check_finite(names: str, weight: Tensor, delay: Tensor, half_width: Tensor) -> None:
+def check_finite(names: str, *tensors: Tensor) -> None:
     """Refuse weights, delays and half-widths that are not finite; waits for the device.
+
+    Where values cannot be looked at (see ``readable``) nothing is refused.
 
     Raises:
         ValueError: ``names`` says in words which tensors they are.
     """
-    sums = torch.stack([tensor.detach().sum() for tensor in (weight, delay, half_width)])
+    if not readable():
+        return
+    sums = torch.stack([tensor.detach().sum() for tensor in tensors])
     if not bool(sums.isfinite().all()):
         raise ValueError(
             f"The {names} contain NaN or infinite values: training has diverged. Go back to an "

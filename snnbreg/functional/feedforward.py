@@ -28,6 +28,9 @@ from torch.nn.functional import conv1d, pad
 from .delay import check_finite, check_like, delay_kernel, kernel_length
 from .lif import check_current
 
+FEED_FORWARD = "feed-forward weights, their delays or half-widths"
+"""What ``check_finite`` says of them."""
+
 
 def linear(
     events: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None = None
@@ -188,5 +191,4 @@ def check_delayed_linear(
     check_like(events, "events", "delay", delay, (senders,), (receivers, senders))
     check_like(events, "events", "half_width", half_width, (), (senders,))
     check_like(events, "events", "weight", weight, (receivers, senders))
-    names = "feed-forward weights, their delays or half-widths"
-    check_finite(names, weight, delay, half_width)
+    check_finite(FEED_FORWARD, weight, delay, half_width)

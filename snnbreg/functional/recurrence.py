@@ -72,6 +72,10 @@ def delayed_recurrence(
     return continued_recurrence(current, None, weight, delay, half_width, mask, neuron)[0]
 
 
+RECURRENT = "recurrent weights, the delays or their half-widths"
+"""What ``check_finite`` says of them."""
+
+
 class Carried(NamedTuple):
     """What a recurrent layer takes from a segment of time into the next."""
 
@@ -245,5 +249,4 @@ def check_recurrence(
     if mask is not None:
         check_like(current, "current", "mask", mask, tuple(current.shape[1:]))
     if finite:
-        names = "recurrent weights, the delays or their half-widths"
-        check_finite(names, weight, delay, half_width)
+        check_finite(RECURRENT, weight, delay, half_width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -121,14 +120,19 @@ def get_engine(name: str = "auto", device: torch.device | str = "cpu") -> Engine
     return compiled or functional
 
 
-@cache
+_found: list[Engine | None] = []  # torch.compile warns of functools.cache
+
+
 def _cpu_engine() -> Engine | None:
     """The engine that numba compiles, or None where numba cannot be imported."""
-    try:
-        from . import cpu
-    except ImportError:
-        return None
-    return cpu
+    if not _found:
+        try:
+            from . import cpu
+        except ImportError:
+            _found.append(None)
+        else:
+            _found.append(cpu)
+    return _found[0]
 
 
 def _gpu_engine(device: torch.device) -> Engine:
@@ -148,6 +152,11 @@ def _gpu_engine(device: torch.device) -> Engine:
     return gpu
 
 
-def backward_may_follow(*tensors: Tensor) -> bool:
-    """Whether an engine has to save tensors for a backward pass."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+def backward_may_follow(*tensors: Tensor | None) -> bool:
+    """Whether an engine has to save tensors for a backward pass.
+
+    Inside ``torch.func`` it always has to: there a tensor does not say whether it needs a gradient.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)

@@ -10,7 +10,7 @@ from ..functional import Surrogate
 from ..kernels import check_engine, get_engine
 from .delay import Delay
 from .dropout import HeldDropout
-from .lif import describe, lif_settings
+from .lif import describe, in_full_precision, lif_settings
 from .segments import pack, unpack
 
 
@@ -100,6 +100,7 @@ class DelayedRecurrentLIF(Delay):
         self.engine = check_engine(engine)
         self.dropout = HeldDropout(dropout)
 
+    @in_full_precision
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of a feed-forward current."""
         functional.check_current(current, self.neurons)

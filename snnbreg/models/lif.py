@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
 
 from .. import functional
 from ..functional import LIFParameters, Surrogate
 from ..kernels import check_engine, get_engine
 from .segments import Carrying
 from .surrogates import resolve_surrogate
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def in_full_precision(
+    forward: Callable[[Layer, Tensor], Tensor],
+) -> Callable[[Layer, Tensor], Tensor]:
+    """Make a layer that remembers something over time compute in float32 under ``torch.autocast``.
+
+    A membrane rounded in every step would make neurons fire at other times; products of matrices
+    outside of the layer stay autocast's.
+    """
+
+    @wraps(forward)
+    def run(layer: Layer, x: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(x.device.type):
+            return forward(layer, x)
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(layer, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+
+    return run
 
 
 class LIF(Carrying):
@@ -51,6 +77,7 @@ class LIF(Carrying):
         self.lif = lif_settings(tau, threshold, reset, detach_reset, surrogate, alpha)
         self.engine = check_engine(engine)
 
+    @in_full_precision
     def forward(self, current: Tensor) -> Tensor:
         """Spikes of a current."""
         engine = get_engine(self.engine, current.device)
@@ -86,6 +113,7 @@ class LeakyIntegrator(Carrying):
         super().__init__()
         self.leak = functional.lif_parameters(tau).leak
 
+    @in_full_precision
     def forward(self, current: Tensor) -> Tensor:
         """Membranes of a current."""
         if self.carry is None:

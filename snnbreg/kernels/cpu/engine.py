@@ -22,9 +22,12 @@ from ...functional import (
     check_recurrence,
     delay_kernel,
     kernel_length,
+    readable,
 )
-from ..select import backward_may_follow
-from .autograd import Axonal, FeedForward, Synaptic
+from . import autograd_lif
+from .autograd import axonal
+from .autograd_synaptic import synaptic
+from .operators import scalars
 
 DEFAULTS = LIFParameters()
 MAX_FLOAT32_STEPS = 8192
@@ -79,8 +82,7 @@ def continued_lif(
     """A segment of time of ``lif``: see ``functional.continued_lif``."""
     if not supports(current, neuron):
         return functional.continued_lif(current, membrane, neuron)
-    tensors = [current] if membrane is None else [current, membrane]
-    return FeedForward.apply(current, neuron, backward_may_follow(*tensors), membrane)
+    return autograd_lif.lif(current, membrane, *scalars(neuron))
 
 
 def delayed_recurrence(
@@ -117,11 +119,11 @@ def delayed_recurrence(
         >>> spikes.flatten()
         tensor([1., 0., 0., 1., 0., 0., 1., 0.])
     """
-    check_recurrence(current, weight, delay, half_width, mask)
     if delay.ndim == 2 and supports(current, neuron):
-        recorded = backward_may_follow(current, weight, delay, half_width)
+        check_recurrence(current, weight, delay, half_width, mask)
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
-        return Synaptic.apply(current, weight * kernel, mask, neuron, recorded)
+        reach = None if readable() else (delay + half_width).detach().max()
+        return synaptic(current, weight * kernel, reach, mask, *scalars(neuron))
     return _continued(current, None, weight, delay, half_width, mask, neuron)[0]
 
 
@@ -138,7 +140,6 @@ def continued_recurrence(
 
     Delays per synapse are computed by the reference here.
     """
-    check_recurrence(current, weight, delay, half_width, mask)
     return _continued(current, carried, weight, delay, half_width, mask, neuron)
 
 
@@ -151,13 +152,12 @@ def _continued(
     mask: Tensor | None,
     neuron: LIFParameters,
 ) -> tuple[Tensor, Tensor]:
-    """``continued_recurrence`` of checked arguments."""
+    """``continued_recurrence``; with axonal delays the operator looks for NaN and infinity."""
+    check_recurrence(current, weight, delay, half_width, mask, finite=False)
     if delay.ndim == 2 or not supports(current, neuron):
         return functional.continued_recurrence(
             current, carried, weight, delay, half_width, mask, neuron
         )
     before = (None, None) if carried is None else carried
-    given = () if carried is None else carried
-    recorded = backward_may_follow(current, weight, delay, half_width, *given)
     width = half_width.expand(delay.shape)
-    return Axonal.apply(current, weight, delay, width, mask, neuron, recorded, *before)
+    return axonal(current, weight, delay, width, mask, *before, *scalars(neuron))

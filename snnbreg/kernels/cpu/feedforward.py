@@ -11,8 +11,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from ... import functional
+from ...functional.feedforward import FEED_FORWARD
 from . import filter as delay_filter
 from .lanes import LANES
+from .operators import arrays, differentiable, operator
 from .threads import in_threads
 
 
@@ -53,48 +55,90 @@ def delayed_linear(
         return functional.delayed_linear(events, weight, bias, delay, half_width)
     functional.check_delayed_linear(events, weight, bias, delay, half_width)
     kernel = functional.feedforward_kernel(delay, half_width, len(events))
-    return linear(_Filter.apply(events, kernel), weight, bias)
+    return linear(_filter(events, kernel), weight, bias)
+
+
+def _run(events: Tensor, kernel: Tensor) -> Tensor:
+    """z, (T, B, C), from the kernels h, (K, C)."""
+    functional.check_finite(FEED_FORWARD, kernel)
+    events = events.contiguous()
+    out = torch.empty_like(events)
+    read, table, written = *arrays(events), _compact(*arrays(kernel)), *arrays(out)
+    in_threads(lambda *run: delay_filter.filter_events(run, read, *table, written), events.shape[1])
+    return out
+
+
+def _fake(events: Tensor, kernel: Tensor) -> Tensor:
+    return events.new_empty(events.shape)
+
+
+def _backward(
+    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the events, and of the kernels; empty where not wanted.
+
+    The latter is exact at the ages where a kernel is above zero. At the others it is zero, as
+    everything that ``delay_kernel`` passes on from there.
+    """
+    first, count, table = _compact(*arrays(kernel))
+    by_events = events.new_empty(events.shape if need_events else (0, 0, 0))
+    read = *arrays(grad, events), first, count, table
+
+    def run(begin: int, end: int) -> np.ndarray:
+        by_kernel = np.zeros(table.shape if need_kernel else (0, 0))
+        delay_filter.filter_events_backward((begin, end), *read, by_events.numpy(), by_kernel)
+        return by_kernel
+
+    sums = sum(in_threads(run, events.shape[1]))
+    if not need_kernel:
+        return by_events, kernel.new_empty((0, 0))
+    wide = np.zeros((kernel.shape[1], len(kernel) + table.shape[1]))
+    np.put_along_axis(wide, first[:, None] + np.arange(table.shape[1]), sums, 1)
+    by_kernel = torch.from_numpy(wide[:, : len(kernel)]).T
+    return by_events, by_kernel.to(kernel.dtype, memory_format=torch.contiguous_format)
+
+
+def _fake_backward(
+    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
+) -> tuple[Tensor, Tensor]:
+    return (
+        events.new_empty(events.shape if need_events else (0, 0, 0)),
+        kernel.new_empty(kernel.shape if need_kernel else (0, 0)),
+    )
+
+
+FORWARD = operator("filter_forward(Tensor events, Tensor kernel) -> Tensor", _run, _fake)
+BACKWARD = operator(
+    "filter_backward(Tensor grad, Tensor events, Tensor kernel, bool need_events, "
+    "bool need_kernel) -> (Tensor, Tensor)",
+    _backward,
+    _fake_backward,
+)
 
 
 class _Filter(torch.autograd.Function):
-    """``functional.filter_events``; the gradient of a kernel is exact at its ages above zero.
+    """``functional.filter_events``, see ``_run``."""
 
-    At the others it is zero, as everything that ``delay_kernel`` passes on from there.
-    """
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, events: Tensor, kernel: Tensor) -> Tensor:
-        events = events.contiguous()
-        table = _compact(kernel.detach().numpy())
-        out = torch.empty_like(events)
-        arrays = events.detach().numpy(), *table, out.numpy()
-        in_threads(lambda *run: delay_filter.filter_events(run, *arrays), events.shape[1])
-        ctx.save_for_backward(events, kernel)
-        return out
+    def forward(events: Tensor, kernel: Tensor) -> Tensor:
+        delayed: Tensor = FORWARD(events, kernel)
+        return delayed
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        events, kernel = ctx.saved_tensors
-        first, count, table = _compact(kernel.detach().numpy())
-        by_events = (
-            torch.empty_like(events) if ctx.needs_input_grad[0] else events.new_empty(0, 0, 0)
-        )
-        arrays = grad.contiguous().numpy(), events.detach().numpy(), first, count, table
+        need = ctx.needs_input_grad
+        found = BACKWARD(grad, *ctx.saved_tensors, *need)
+        return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
 
-        def run(begin: int, end: int) -> np.ndarray:
-            by_kernel = np.zeros(table.shape if ctx.needs_input_grad[1] else (0, 0))
-            delay_filter.filter_events_backward((begin, end), *arrays, by_events.numpy(), by_kernel)
-            return by_kernel
 
-        sums = sum(in_threads(run, events.shape[1]))
-        by_kernel = None
-        if ctx.needs_input_grad[1]:
-            wide = np.zeros((kernel.shape[1], len(kernel) + table.shape[1]))
-            ages = first[:, None] + np.arange(table.shape[1])
-            np.put_along_axis(wide, ages, sums, 1)
-            by_kernel = torch.from_numpy(wide[:, : len(kernel)]).to(kernel.dtype).T
-        return (by_events if ctx.needs_input_grad[0] else None), by_kernel
+_filter = differentiable("filter(Tensor events, Tensor kernel) -> Tensor", _Filter.apply, _fake)
 
 
 def _compact(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

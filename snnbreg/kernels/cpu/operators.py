@@ -1,0 +1,101 @@
+"""How the engine's functions become operators of torch.
+
+An operator is what ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` write into a graph:
+they see its name and the shapes of its results and not its inside, so that what it does may depend
+on values (how many events there are, which weights are zero). ``snnbreg::axonal`` and its like have
+gradients: they are an ``autograd.Function``, which calls operators that have none.
+
+``torch.library.register_autograd`` would be shorter, but ``torch.func.grad`` does not know it
+(https://github.com/pytorch/pytorch/issues/168393).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...functional import LIFParameters
+from .lif import Neuron
+
+NEURON = "float leak, float threshold, bool soft, bool detach, bool triangle, float alpha"
+"""Arguments of an operator, as ``scalars`` gives them."""
+_library = torch.library.Library("snnbreg", "FRAGMENT")
+
+
+def scalars(neuron: LIFParameters) -> Neuron:
+    """The neurons' parameters for the compiled loops, and as arguments of operators."""
+    return Neuron(
+        float(neuron.leak),
+        float(neuron.threshold),
+        neuron.reset == "soft",
+        bool(neuron.detach_reset),
+        neuron.surrogate == "triangle",
+        float(neuron.alpha),
+    )
+
+
+def arrays(*tensors: Tensor) -> list[Any]:
+    """The tensors as contiguous numpy arrays, detached."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def operator(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    """An operator without gradients.
+
+    Args:
+        schema: name, arguments and results, see ``torch.library.define``.
+        run: computes the results, which are new tensors.
+        fake: makes empty tensors of the same shapes, strides and types.
+
+    Returns:
+        The operator. ``torch.vmap`` calls it once for every entry of the mapped dimension.
+    """
+    name = schema.partition("(")[0]
+    defined = _define(name, schema, run, fake)
+
+    def one_by_one(info: Any, dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        pairs = list(zip(arguments, dims, strict=True))
+        results = [
+            defined(*(x if dim is None else x.select(dim, i) for x, dim in pairs))
+            for i in range(info.batch_size)
+        ]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+    torch.library.register_vmap(f"snnbreg::{name}", one_by_one, lib=_library)
+    return defined
+
+
+def differentiable(
+    schema: str, run: Callable[..., Any], fake: Callable[..., Any]
+) -> Callable[..., Any]:
+    """An operator with gradients.
+
+    Args:
+        schema: as of ``operator``.
+        run: computes the results by an ``autograd.Function``.
+        fake: as of ``operator``.
+
+    Returns:
+        ``run``, that is the operator where torch writes a graph.
+    """
+    name = schema.partition("(")[0]
+    defined = _define(name, schema, run, fake)
+    _library.impl(name, run, "Autograd")
+
+    def call(*arguments: Any) -> Any:
+        graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return (defined if graph else run)(*arguments)
+
+    return call
+
+
+def _define(name: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _library.impl(name, run, "CPU")
+    torch.library.register_fake(f"snnbreg::{name}", fake, lib=_library)
+    return getattr(torch.ops.snnbreg, name).default
