@@ -19,7 +19,7 @@ from .lanes import LANES
 from .lif import Neuron
 from .matrices import pack
 from .memory import empty
-from .operators import NEURON, arrays, differentiable, operator
+from .operators import NEURON, apply, arrays, differentiable, operator
 from .tables import delay_table, tap_table
 from .threads import in_threads
 
@@ -217,7 +217,7 @@ class Axonal(torch.autograd.Function):
 
 def _axonal(*arguments: Any) -> tuple[Tensor, Tensor]:
     if backward_may_follow(*arguments[:7]):
-        spikes, end, *_ = Axonal.apply(*arguments)
+        spikes, end, *_ = apply(Axonal, *arguments)
     else:
         spikes, end, *_ = STEPS(*arguments, False)
     return spikes, end

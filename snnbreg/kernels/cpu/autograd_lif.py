@@ -14,7 +14,7 @@ from .autograd import over_leak
 from .lanes import LANES
 from .lif import Neuron, lif_backward, run_lif
 from .memory import empty
-from .operators import NEURON, arrays, differentiable, operator
+from .operators import NEURON, apply, arrays, differentiable, operator
 from .threads import in_threads
 
 ARGUMENTS = f"Tensor current, Tensor? start, {NEURON}"
@@ -113,7 +113,7 @@ class FeedForward(torch.autograd.Function):
 
 def _lif(*arguments: Any) -> tuple[Tensor, Tensor]:
     if backward_may_follow(*arguments[:2]):
-        spikes, end, _ = FeedForward.apply(*arguments)
+        spikes, end, _ = apply(FeedForward, *arguments)
     else:
         spikes, end, _ = STEPS(*arguments, False)
     return spikes, end

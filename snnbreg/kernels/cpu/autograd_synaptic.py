@@ -17,7 +17,7 @@ from .lanes import LANES
 from .lif import Neuron
 from .matrices import panels
 from .memory import empty
-from .operators import NEURON, arrays, differentiable, operator
+from .operators import NEURON, apply, arrays, differentiable, operator
 from .synaptic import run_synaptic, synaptic_backward
 from .threads import in_threads
 
@@ -144,7 +144,7 @@ class Synaptic(torch.autograd.Function):
 
 def _synaptic(*arguments: Any) -> Tensor:
     if backward_may_follow(*arguments[:2]):
-        spikes, *_ = Synaptic.apply(*arguments)
+        spikes, *_ = apply(Synaptic, *arguments)
     else:
         spikes, *_ = STEPS(*arguments, False)
     return spikes

@@ -16,7 +16,7 @@ from .events import CHUNK, linear_of_events, linear_of_events_backward
 from .lanes import LANES
 from .matrices import pack, panels
 from .memory import empty
-from .operators import differentiable, operator
+from .operators import apply, differentiable, operator
 from .sparse import list_entries
 from .threads import in_threads
 
@@ -74,7 +74,7 @@ def linear(
     listed = _listed(events, weight, bias, mask)
     if listed is None:
         return functional.linear(events, weight, bias, mask)
-    current = LinearOfEvents.apply(events, weight, bias, mask, listed)
+    current = apply(LinearOfEvents, events, weight, bias, mask, listed)
     return current
 
 
@@ -275,5 +275,5 @@ class LinearOfEvents(torch.autograd.Function):
 
 
 _linear = differentiable(
-    f"linear({ARGUMENTS}) -> Tensor", lambda *xs: LinearOfEvents.apply(*xs, None), _fake
+    f"linear({ARGUMENTS}) -> Tensor", lambda *xs: apply(LinearOfEvents, *xs, None), _fake
 )

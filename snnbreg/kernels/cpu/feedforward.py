@@ -14,7 +14,7 @@ from ... import functional
 from ...functional.feedforward import FEED_FORWARD
 from . import filter as delay_filter
 from .lanes import LANES
-from .operators import arrays, differentiable, operator
+from .operators import apply, arrays, differentiable, operator
 from .threads import in_threads
 
 
@@ -138,7 +138,9 @@ class _Filter(torch.autograd.Function):
         return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
 
 
-_filter = differentiable("filter(Tensor events, Tensor kernel) -> Tensor", _Filter.apply, _fake)
+_filter = differentiable(
+    "filter(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(_Filter, *xs), _fake
+)
 
 
 def _compact(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
