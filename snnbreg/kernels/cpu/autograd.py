@@ -119,7 +119,7 @@ def _backward(
     grad_past = grad.new_empty((history.shape[1] - len(grad), *grad.shape[1:]))
     ends = arrays(over_leak(grad_end, grad, neuron), grad_past)
     tables = arrays(ages, kernel)
-    tap_ages, taps = tap_table(*arrays(delay, width), tables[0])
+    tap_ages, taps = tap_table(*arrays(delay, width, ages))
     grad_current = empty(grad.shape, grad.dtype)
     read = [*arrays(grad), pack(weight.T), mask_array(mask, grad)]
     saved = arrays(history, membrane, counters)

@@ -32,10 +32,10 @@ def _run(current: Tensor, start: Tensor | None, *others: Any) -> tuple[Tensor, T
     end = flat.new_empty((1, flat.shape[1]))
     out = empty(flat.shape, flat.dtype)
     membrane = empty(flat.shape if recorded else (0, 0), flat.dtype)
-    read, *others = arrays(flat, out, membrane, before, end)
+    read, *written = arrays(flat, out, membrane, before, end)
 
     def run(first: int, last: int) -> None:
-        run_lif((first * LANES, last * LANES), read, Neuron(*neuron), *others)
+        run_lif((first * LANES, last * LANES), read, Neuron(*neuron), *written)
 
     in_threads(run, flat.shape[1] // LANES)
     return _from_columns(out, current.shape), _from_columns(end, current.shape)[0], membrane
@@ -45,8 +45,8 @@ def _fake(current: Tensor, start: Tensor | None, *others: Any) -> tuple[Tensor, 
     steps, batch, neurons = current.shape
     width = -(-batch * neurons // LANES) * LANES
     return (
-        _from_columns(current.new_empty((steps, width)), current.shape),
-        _from_columns(current.new_empty((1, width)), current.shape)[0],
+        current.new_empty(current.shape),
+        current.new_empty((batch, neurons)),
         current.new_empty((steps, width) if others[-1] else (0, 0)),
     )
 
@@ -66,7 +66,7 @@ def _backward(grad: Tensor, grad_end: Tensor | None, membrane: Tensor, *neuron: 
 
 
 def _fake_backward(grad: Tensor, grad_end: Tensor | None, membrane: Tensor, *neuron: Any) -> Tensor:
-    return _from_columns(membrane.new_empty(membrane.shape), grad.shape)
+    return grad.new_empty(grad.shape)
 
 
 STEPS = operator(f"lif_steps({ARGUMENTS}, bool recorded) -> (Tensor, Tensor, Tensor)", _run, _fake)
@@ -134,4 +134,4 @@ def _to_columns(tensor: Tensor) -> Tensor:
 
 def _from_columns(flat: Tensor, shape: Sequence[int]) -> Tensor:
     """The inverse of ``_to_columns``, of any number of steps."""
-    return flat[:, : shape[1] * shape[2]].reshape(-1, *shape[1:])
+    return flat[:, : shape[1] * shape[2]].reshape(-1, *shape[1:]).contiguous()

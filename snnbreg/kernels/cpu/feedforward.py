@@ -63,8 +63,8 @@ def _run(events: Tensor, kernel: Tensor) -> Tensor:
     functional.check_finite(FEED_FORWARD, kernel)
     events = events.contiguous()
     out = torch.empty_like(events)
-    read, table, written = *arrays(events), _compact(*arrays(kernel)), *arrays(out)
-    in_threads(lambda *run: delay_filter.filter_events(run, read, *table, written), events.shape[1])
+    given = *arrays(events), *_compact(*arrays(kernel)), *arrays(out)
+    in_threads(lambda *run: delay_filter.filter_events(run, *given), events.shape[1])
     return out
 
 

@@ -50,7 +50,8 @@ def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
     """
     if torch._C._are_functorch_transforms_active():
         return function.apply(*arguments)
-    return super(torch.autograd.Function, function).apply(*arguments)
+    plain: Any = super(torch.autograd.Function, function)
+    return plain.apply(*arguments)
 
 
 def operator(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
@@ -95,8 +96,17 @@ def differentiable(
         ``run``, that is the operator where torch writes a graph.
     """
     name = schema.partition("(")[0]
-    defined = _define(name, schema, run, fake)
-    _library.impl(name, run, "Autograd")
+
+    def in_graph(*arguments: Any) -> Any:
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(
+                "torch.func (grad, vmap, ...) cannot go through a graph with snnbreg's operators. "
+                "Leave torch.compile out, or call loss.backward() instead of torch.func."
+            )
+        return run(*arguments)
+
+    defined = _define(name, schema, in_graph, fake)
+    _library.impl(name, in_graph, "Autograd")
 
     def call(*arguments: Any) -> Any:
         graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
