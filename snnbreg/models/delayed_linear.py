@@ -77,6 +77,8 @@ class DelayedLinear(Delay):
 
     def forward(self, events: Tensor) -> Tensor:
         """Currents of the receivers from the events of the senders."""
+        if torch.is_autocast_enabled(events.device.type):
+            events = events.to(self.weight.dtype)  # the filter is float32, the product is not
         engine = get_engine(self.engine, events.device)
         synapses = self.weight, self.bias, self.delay_of_senders, self.half_width
         if self.carry is None:

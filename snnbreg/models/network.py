@@ -86,6 +86,14 @@ class SpikingNetwork(nn.Module):
     Shape:
         frames (T, B, C) -> outputs (T, B, K).
 
+    torch's tools, on the CPU: ``torch.compile(fullgraph=True)`` and ``torch.export`` put the
+    engine's operators into their graph and give the bits of the network itself; sigma is a number
+    of the state, so that annealing it compiles nothing again, and segments need
+    ``fullgraph=False``. ``torch.func.grad`` and ``vmap`` work outside of compiled functions, but
+    not with segments or ``engine="reference"``; ``vmap`` calls an operator once per entry. Under
+    ``torch.autocast`` the products of feed-forward weights are half precision, while neurons and
+    recurrent synapses compute in float32: no membrane is rounded.
+
     Raises:
         ValueError: for a setting out of range; the message lists the valid ones.
 
