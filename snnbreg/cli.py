@@ -10,7 +10,7 @@ import difflib
 import importlib
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -106,7 +106,12 @@ def _tune(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("overrides", nargs="*", metavar="KEY=VALUE", help="for every run")
     add("--trials", type=int, default=30, help="how many more (%(default)s)")
-    add("--folder", default="outputs/tune", metavar="DIR", help="of the study (%(default)s)")
+    add("--lr", type=_range, default="1e-3,3e-2", metavar="LOW,HIGH",
+        help="where optim.lr is searched, on a logarithmic scale (%(default)s)")  # fmt: skip
+    add("--lam", type=_range, default="1e-2,2", metavar="LOW,HIGH",
+        help="where optim.lam is searched, likewise (%(default)s)")  # fmt: skip
+    add("--folder", default="outputs/tune", metavar="DIR",
+        help="of the study, whose trials share all other settings (%(default)s)")  # fmt: skip
 
 
 def _width(parser: ArgumentParser) -> None:
@@ -199,6 +204,16 @@ def _bits(text: str) -> list[int]:
 
 def _numbers(text: str) -> list[float]:
     return [float(entry) for entry in text.split(",")]
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = _numbers(text)
+    except ValueError:
+        low = high = 0.0
+    if not 0 < low <= high:
+        raise ArgumentTypeError(f"{text} is no range LOW,HIGH with 0 < LOW <= HIGH")
+    return low, high
 
 
 def usage() -> str:
