@@ -10,6 +10,8 @@ import numpy as np
 
 from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, largest, mean_and_deviation
+from snnbreg.analysis.measures import SPIKES
+from snnbreg.analysis.settings import EPOCHS
 from snnbreg.analysis.studies import (
     POINT,
     Sweep,
@@ -47,10 +49,11 @@ def main_sweeps(runs: Sequence[Run], scheduled: bool | None) -> list[Sweep]:
 
 
 def title(axes: Axes, sweep: Sweep) -> None:
-    """Data set, schedule and number of runs of a lambda above a panel."""
+    """Data set, schedule, epochs and number of runs of a lambda above a panel."""
     schedule = sweep.scheduler if sweep.scheduled else "no schedule"
     members = largest(sweep.groups.values()).members
-    axes.set_title(f"{sweep.dataset} · {schedule} · {members}", loc="left")
+    epochs = sweep.first.settings.get(EPOCHS, "?")
+    axes.set_title(f"{sweep.dataset} · {schedule} · {epochs} epochs · {members}", loc="left")
 
 
 def by_epoch(
@@ -148,10 +151,9 @@ def figure5(runs: Sequence[Run]) -> Figure:
 @canvas.styled
 def firing_rates(runs: Sequence[Run]) -> Figure:
     """Spikes per neuron and step on the validation split, per epoch by lambda."""
-    figure, all_axes = by_epoch(runs, "firing_rate", "firing rate (spikes per 100 steps)", None)
+    figure, all_axes = by_epoch(runs, "firing_rate", SPIKES, None)
     for axes in all_axes:
         axes.set_ylim(bottom=0)
-        canvas.percent(axes.yaxis)
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnbreg.analysis.groups import Group
-from snnbreg.analysis.measures import score_columns
+from snnbreg.analysis.measures import SPIKES, score_columns
 from snnbreg.analysis.pairs import tested_difference
 from snnbreg.analysis.studies import best_of, is_dense, neurons, of_dataset
 from snnbreg.analysis.study_tables import measures_of
@@ -25,7 +25,7 @@ FIGURES = (
     ("validation, deployed", "score", "best_deployed_val_{measure}"),
     ("test", "score", "test_{measure}"),
     ("test, deployed", "score", "deployed_test_{measure}"),
-    ("spikes per 100 neurons and steps", "percent", "deployed_firing_rate"),
+    (f"{SPIKES}, deployed", "rate", "deployed_firing_rate"),
     ("synops, deployed", "count", "deployed_synops"),
     ("seconds", "count", "seconds"),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,10 +115,10 @@ FIGURES = {
         "standard deviation over runs."),
     "firing_rates": Picture(
         curves.firing_rates, "Firing rates",
-        f"Spikes per hidden neuron and 100 steps on the validation split. {BANDS}"),
+        f"Spikes per hidden neuron and step on the validation split. {BANDS}"),
     "firing_rates_per_layer": Picture(
         states.firing_rates_per_layer, "Firing rates per layer",
-        "Spikes per neuron and 100 steps of every hidden layer on the validation split, at the "
+        "Spikes per neuron and step of every hidden layer on the validation split, at the "
         "best checkpoint against λ; bars: one standard deviation over runs."),
     "confusion": Picture(
         confusion.confusion, "Which classes are confused",
@@ -175,7 +175,23 @@ def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Ta
     for name in names:
         if name not in TABLES:
             raise ValueError(f"There is no table {name!r}; choose from {', '.join(TABLES)}")
-    return [table for name in names for table in TABLES[name](runs) if table.rows]
+    found = [table for name in names for table in TABLES[name](runs) if table.rows]
+    limited = {run.dataset: run.settings["dataset.limit"] for run in runs if run.limited}
+    return [
+        replace(table, notes=[*table.notes, *_limits(table, limited)]) if limited else table
+        for table in found
+    ]
+
+
+def _limits(table: Table, limited: Mapping[str, int]) -> list[str]:
+    """Which data sets of a table are parts of one, by their limits."""
+    cells = {cell for row in table.rows for cell in row if isinstance(cell, str)}
+    return [
+        f"{name}: a trial, with dataset.limit={limit} samples per split at most; it is compared "
+        "with runs of the same limit alone."
+        for name, limit in limited.items()
+        if name in cells or table.name.endswith(f"_{name}")
+    ]
 
 
 def draw(name: str, runs: Sequence[Run]) -> Figure | None:

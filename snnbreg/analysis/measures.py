@@ -9,6 +9,9 @@ from snnbreg.runs import ACCURACY, Run
 
 NAMES = {ACCURACY: "accuracy", "mse": "mean squared error"}
 
+SPIKES = "spikes per neuron and step"
+"""A firing rate, by the unit of all firing rates, a fraction: its axis and its column."""
+
 Figure = tuple[str, str, str]
 """A column of a table: its name, its unit (or ``score``) and the key of its figure."""
 

@@ -16,6 +16,7 @@ from snnbreg.analysis import canvas
 from snnbreg.analysis.groups import Group, group_runs, largest
 from snnbreg.analysis.measures import score_columns
 from snnbreg.analysis.pairs import tested_difference
+from snnbreg.analysis.settings import settings_column
 from snnbreg.analysis.studies import by_dataset, is_dense, neurons, of_dataset, selection_score
 from snnbreg.analysis.study_tables import measures_of, optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
@@ -29,6 +30,8 @@ SPARSIFIERS = {
     "gmp": "GMP", "magnitude": "one-shot pruning", "iterative": "iterative pruning", "set": "SET",
     "rigl": "RigL", "deepr": "DEEP R", "lasso": "Lasso", "str": "STR", "debias": "debiased",
 }  # fmt: skip
+SAID = ("optim.sparsifier.name", "optim.sparsifier.density", "model.hidden", "scheduler.lam")
+"""Settings that a point's method and goal say."""
 DENSE = "dense"
 OURS = "AdaBreg"
 
@@ -139,13 +142,17 @@ NOTES = (
 def methods_table(runs: Sequence[Run], dataset: str) -> Table:
     """All methods of a data set at all densities; empty where there is nothing to compare."""
     found = points(runs, dataset)
+    words = settings_column([run for point in found for run in point.group.runs], SAID)
     rows: list[list[Cell]] = []
     for point in found:
-        measures = measures_of(point.group, FIGURES)
-        start: list[Cell] = [point.method, point.goal, len(point.group.runs), point.tried]
+        run, measures = point.group.runs[0], measures_of(point.group, FIGURES)
+        start: list[Cell] = [
+            point.method, point.goal, words(run), len(point.group.runs), point.tried,
+        ]  # fmt: skip
         rows.append([*start, *measures, _difference(point, found)])
-    columns = [Column("method"), Column("goal"), Column("runs", "count"), Column("tried", "count"),
-               *score_columns(FIGURES, found[0].group.runs[0].measure if found else ACCURACY),
+    measure = found[0].group.runs[0].measure if found else ACCURACY
+    columns = [Column("method"), Column("goal"), Column("settings"), Column("runs", "count"),
+               Column("tried", "count"), *score_columns(FIGURES, measure),
                Column(f"difference to {OURS}", "points")]  # fmt: skip
     return Table(
         f"methods_{dataset}", f"Methods at equal density on {dataset}", columns, rows, list(NOTES)

@@ -103,6 +103,13 @@ def _read(
     if not any(run.ended for run in runs):
         more = f"; {len(problems)} could not be read: {problems[0]}" if problems else ""
         raise ValueError(f"{folder} holds no run that has ended ({len(runs)} unfinished{more})")
+    stopped = [run for run in runs if not run.ended]
+    if stopped:
+        epochs = len(stopped[0].history.get("epoch", []))
+        problems.append(
+            f"{len(stopped)} of {len(runs)} runs did not end and are in no table or figure: "
+            f"such as {stopped[0].path} ({stopped[0].status} after {epochs} epochs)"
+        )
     return runs, problems, len(found) - len(runs)
 
 

@@ -6,7 +6,7 @@ R pairs of runs, I samples, B resamples.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from snnbreg.analysis.confusion import UNLABELLED
 from snnbreg.analysis.groups import Group
+from snnbreg.analysis.settings import settings_column
 from snnbreg.analysis.studies import baseline, dense_groups, is_adam, of_dataset, sweeps
 from snnbreg.analysis.study_tables import optimizer_name
 from snnbreg.analysis.tables import Cell, Column, Interval, Measure, Table
@@ -207,6 +208,7 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
     kept = [run for run in kept if run.measure == ACCURACY]
     dense = [group for group in dense_groups(kept, dataset) if is_adam(group)]
     rows: list[list[Cell]] = []
+    words = settings_column(kept)
     for sweep in sweeps(kept, dataset) if dense else []:
         for lam, group in sweep.groups.items():
             shared = [run for g in dense if len(paired_runs(group, g)) > 1 for run in g.runs]
@@ -214,7 +216,7 @@ def paired_table(runs: Sequence[Run], dataset: str) -> Table:
             if other is None:
                 continue
             try:
-                rows.append([lam, *_row(group, other, sweep.label)])
+                rows.append([lam, *_row(group, other, words)])
             except ValueError as error:
                 log.warning("A comparison is left out: %s", error)
     notes = [*NOTES, *(FOLDS for run in kept[:1] if "dataset.fold" in run.settings)]
@@ -247,7 +249,7 @@ NOTES = (
 FOLDS = "Folds share their speakers: the interval says nothing about other speakers."
 
 
-def _row(group: Group, dense: Group, label: str) -> list[Cell]:
+def _row(group: Group, dense: Group, words: Callable[[Run], str]) -> list[Cell]:
     pairs = paired_runs(group, dense)
     run, other = pairs[0]
     figures: list[Any] = []
@@ -260,6 +262,6 @@ def _row(group: Group, dense: Group, label: str) -> list[Cell]:
         spoken = paired_difference(group, dense, splits=("test",), drawn="speakers")
         figures[-1] = Interval(spoken.difference, spoken.low, spoken.high)
     paired = replace(group, runs=tuple(run for run, _ in pairs))
-    partner = f"{optimizer_name(other)}, {other.scheduler}"
-    return [optimizer_name(run), run.scheduler, label, partner, len(pairs),
+    partner = ", ".join(filter(None, (optimizer_name(other), other.scheduler, words(other))))
+    return [optimizer_name(run), run.scheduler, words(run), partner, len(pairs),
             Measure.of(paired, "density"), *figures]  # fmt: skip

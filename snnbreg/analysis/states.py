@@ -16,6 +16,7 @@ import torch
 from snnbreg.analysis import canvas
 from snnbreg.analysis.curves import main_sweeps, title
 from snnbreg.analysis.groups import Group, mean_and_deviation
+from snnbreg.analysis.measures import SPIKES
 from snnbreg.analysis.studies import Sweep
 from snnbreg.analysis.study_tables import weight_shapes
 from snnbreg.runs import Run
@@ -64,6 +65,7 @@ def density_per_layer(runs: Sequence[Run]) -> Figure:
     sizes = [{f"nonzero/{name}": math.prod(s) for name, s in these.items()} for these in shapes]
     figure = _per_layer(found, sizes, "density (% of the weights)")
     for axes in figure.axes:
+        canvas.percent(axes.yaxis)
         axes.set_ylim(0, 1.03)
     return figure
 
@@ -80,7 +82,7 @@ def firing_rates_per_layer(runs: Sequence[Run]) -> Figure:
     if not sweeps:
         raise ValueError("No run has firing_rate/LAYER in its metrics")
     found, sizes = zip(*sweeps, strict=True)
-    figure = _per_layer(found, sizes, "firing rate (spikes per 100 steps)")
+    figure = _per_layer(found, sizes, SPIKES)
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
     return figure
@@ -107,7 +109,6 @@ def _per_layer(sweeps: Sequence[Sweep], sizes: Sequence[Mapping[str, int]], labe
             )  # fmt: skip
         canvas.lambda_axis(axes, lams)
         axes.set_ylabel(label)
-        canvas.percent(axes.yaxis)
         title(axes, sweep)
         axes.legend(**canvas.BESIDE)
     return figure

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from snnbreg.analysis.groups import Group, differing, group_runs, outcome_settings
+from snnbreg.analysis.settings import EPOCHS, labels
 from snnbreg.runs import ACCURACY, Run, chosen_key
 
 Found = TypeVar("Found")
 Kind = TypeVar("Kind", bound=Hashable)
 PAPER_ORDER = ("shd", "ssc", "psmnist")
-COURSE = ("scheduler.lam", "scheduler.lam.name", "scheduler.lam.density")  # see Run.lam_course
 POINT = 0.01
 """The loss of accuracy that a sparse network may cost to count as equal to the dense one."""
 
@@ -148,9 +148,9 @@ def sweeps(runs: Sequence[Run], dataset: str) -> list[Sweep]:
             settings = outcome_settings(run)
             settings.pop("optim.lam")
             parts.setdefault(tuple(settings.items()), []).append(run)
-    labels = _labels([dict(key) for key in parts])
+    named = labels([dict(key) for key in parts])
     found = []
-    for members, other in zip(parts.values(), labels, strict=True):
+    for members, other in zip(parts.values(), named, strict=True):
         label = ", ".join(filter(None, (members[0].lam_course, other)))
         by_lam = group_runs(members, by=["optim.lam"])
         groups = {float(group.settings["optim.lam"]): group for group in by_lam}
@@ -163,22 +163,6 @@ def sweeps(runs: Sequence[Run], dataset: str) -> list[Sweep]:
 def main_sweep(runs: Sequence[Run], dataset: str, scheduled: bool) -> Sweep | None:
     """The largest sweep with or without schedule, which the paper's figures show."""
     return next((s for s in sweeps(runs, dataset) if s.scheduled == scheduled), None)
-
-
-def _labels(settings: Sequence[dict[str, str]]) -> list[str]:
-    """How each differs from the others of the same optimizer and schedule, in short words."""
-
-    def kind(row: dict[str, str]) -> tuple[str | None, str | None]:
-        return row.get("optim.name"), row.get("scheduler.name")
-
-    labels = []
-    for row in settings:
-        names = differing(other for other in settings if kind(other) == kind(row))
-        names = [name for name in names if name not in COURSE]
-        parts = [f"{n.split('.', 1)[-1]} {row[n].strip(chr(34))}" for n in names if n in row]
-        more = f", {len(parts) - 4} more" if len(parts) > 4 else ""
-        labels.append(", ".join(parts[:4]) + more)
-    return labels
 
 
 def dense_groups(runs: Sequence[Run], dataset: str) -> list[Group]:
@@ -196,7 +180,8 @@ def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Grou
     Args:
         runs: any runs.
         like: a run to compare.
-        any_schedule: the best of all schedules and networks on the same data.
+        any_schedule: the best of all schedules and networks on the same data, of those that were
+            trained for as many epochs where there are any.
     """
     wanted = outcome_settings(like)
 
@@ -209,7 +194,7 @@ def baseline(runs: Sequence[Run], like: Run, any_schedule: bool = False) -> Grou
         )
         same_schedule = wanted.get("scheduler.name") == own.get("scheduler.name")
         if any_schedule:
-            return data, is_adam(group), selection_score(group)
+            return data, is_adam(group), EPOCHS not in unlike, selection_score(group)
         return data, is_adam(group), same_schedule, rest, selection_score(group)
 
     groups = dense_groups(runs, like.dataset)

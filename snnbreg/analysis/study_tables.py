@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from snnbreg.analysis.groups import Group, group_runs
-from snnbreg.analysis.measures import Figure, measure_name, score_columns
+from snnbreg.analysis.measures import SPIKES, Figure, measure_name, score_columns
+from snnbreg.analysis.settings import EPOCHS, settings_column
 from snnbreg.analysis.studies import (
+    Sweep,
     baseline,
     datasets,
     dense_groups,
@@ -18,7 +20,7 @@ from snnbreg.analysis.studies import (
     sweeps,
 )
 from snnbreg.analysis.tables import Cell, Column, Measure, Table
-from snnbreg.runs import ACCURACY, Run
+from snnbreg.runs import ACCURACY, Run, chosen_key
 
 PAPER = {
     "shd": ("93.39", "92.98", "92.28"),
@@ -119,32 +121,38 @@ def table2(runs: Sequence[Run], measure: str = ACCURACY) -> Table:
     """
     runs = [run for run in runs if run.measure == measure]
     rows: list[list[Cell]] = []
+    reasons = []
     for dataset in datasets(runs):
+        words = settings_column(of_dataset(runs, dataset))
         paper = PAPER.get(dataset, (None, None, None))
         for scheduled in (True, False):
             groups = [g for g in dense_groups(runs, dataset) if _scheduled(g) == scheduled]
             if groups:
                 best = max(groups, key=selection_score)
-                rows.append(_row(dataset, best, None, paper[0] if scheduled else None))
+                rows.append(_row(dataset, best, None, words, paper[0] if scheduled else None))
         for scheduled, quoted in ((True, paper[1]), (False, paper[2])):
             sweep = main_sweep(runs, dataset, scheduled)
             if sweep is not None:
-                rows.append(_row(dataset, sweep.groups[sweep.chosen()], sweep.chosen(), quoted))
+                lam = sweep.chosen()
+                rows.append(_row(dataset, sweep.groups[lam], lam, words, quoted))
+                reasons.append(f"{dataset}, {sweep.scheduler}: {why(runs, sweep)}.")
         sparse = sparsest_within(runs, dataset)
         if sparse is not None:
-            row = _row(dataset, sparse, float(sparse.runs[0].settings["optim.lam"]), None)
+            row = _row(dataset, sparse, float(sparse.runs[0].settings["optim.lam"]), words, None)
             row[1] = f"{row[1]}, sparsest*"
             rows.append(row)
     columns = [Column("data set"), Column("method"), Column("schedule"), Column("λ", "number"),
-               Column("runs", "count"), *score_columns(FIGURES, measure),
+               Column("settings"), Column("runs", "count"), *score_columns(FIGURES, measure),
                Column("paper", "text")]  # fmt: skip
     name = "table2" if measure == ACCURACY else f"table2_{measure}"
-    notes = [f"{MEANS} Deployed: whole delays, no spread."]
+    notes = [f"{MEANS} Deployed: whole delays, no spread. Of several dense settings the one with "
+             "the best mean validation score is shown."]  # fmt: skip
     if measure == ACCURACY:
         if PAPER.keys() & set(datasets(runs)):
             notes[0] += " Paper: test accuracy in %, where quoted."
         notes.append("* the least density whose deployed validation accuracy is within one point "
-                     "of the best dense one's.")  # fmt: skip
+                     "of the best dense one's, as long trained if there is one.")  # fmt: skip
+    notes += reasons
     return Table(
         name, f"Test {measure_name(measure)} and density, λ chosen on the validation split",
         columns, rows, notes,
@@ -165,13 +173,53 @@ def _scheduled(group: Group) -> bool:
     return group.runs[0].scheduler != "none"
 
 
-def _row(dataset: str, group: Group, lam: float | None, quoted: str | None) -> list[Cell]:
+def why(runs: Sequence[Run], sweep: Sweep) -> str:
+    """Why a sweep's lambda is shown: what it was ranked by, over how many runs, and the next.
+
+    Args:
+        runs: the sweep is the largest of theirs.
+        sweep: the one that is shown.
+    """
+    lam, first = sweep.chosen(), sweep.groups[sweep.chosen()]
+    others = {value: group for value, group in sweep.groups.items() if value not in (0, lam)}
+    text = f"{optimizer_name(sweep.first)} is shown at {first.runs[0].lam_words}"
+    count = sum(other.scheduled == sweep.scheduled for other in sweeps(runs, sweep.dataset))
+    if count > 1:
+        text += f", from the largest of {count} sweeps (most values of λ, then most runs)"
+    if not others:
+        return f"{text}, the only one there ({first.members})"
+    value = max(others, key=lambda value: selection_score(others[value]))
+    key = chosen_key(sweep.first.summary)
+    best, next_best = (_mean(group, key) for group in (first, others[value]))
+    what = "deployed validation" if "deployed" in key else "validation"
+    equal = selection_score(first) == selection_score(others[value])
+    tie = " (equal, so the sparser one counts)" if equal else ""
+    return (
+        f"{text}: of {len(others) + 1} values of λ it has the best mean {what} "
+        f"{measure_name(sweep.first.measure)}, {best} over {first.members}; next is λ = {value:g} "
+        f"with {next_best} over {others[value].members}{tie}"
+    )
+
+
+def _mean(group: Group, key: str) -> str:
+    mean = group.mean(key)
+    return f"{100 * mean:.2f} %" if group.runs[0].measure == ACCURACY else f"{mean:.4g}"
+
+
+def _row(
+    dataset: str,
+    group: Group,
+    lam: float | None,
+    words: Callable[[Run], str],
+    quoted: str | None,
+) -> list[Cell]:
     run = group.runs[0]
     return [
         dataset,
         optimizer_name(run),
         run.scheduler,
         lam,
+        words(run),
         len(group.runs),
         *measures_of(group),
         quoted,
@@ -183,9 +231,9 @@ LAMBDA_FIGURES: tuple[Figure, ...] = (
     ("density of all", "percent", "all_density"),
     ("last validation", "score", "last/val_{measure}"),
     ("last density", "percent", "last/density"),
-    ("firing rate", "percent", "firing_rate"),
+    (SPIKES, "rate", "firing_rate"),
     ("synops", "count", "synops"),
-    ("firing rate, deployed", "percent", "deployed_firing_rate"),
+    (f"{SPIKES}, deployed", "rate", "deployed_firing_rate"),
     ("synops, deployed", "count", "deployed_synops"),
 )
 
@@ -193,11 +241,12 @@ LAMBDA_FIGURES: tuple[Figure, ...] = (
 def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
     """Every group of runs on a data set: the baselines, then each sweep by lambda."""
     rows: list[list[Cell]] = []
+    words = settings_column(of_dataset(runs, dataset))
     for group in dense_groups(runs, dataset):
-        rows.append(_lambda_row(group, None, ""))
+        rows.append(_lambda_row(group, None, words))
     for sweep in sweeps(runs, dataset):
         for lam, group in sweep.groups.items():
-            rows.append(_lambda_row(group, lam, sweep.label))
+            rows.append(_lambda_row(group, lam, words))
     measure = next((run.measure for run in of_dataset(runs, dataset)), ACCURACY)
     columns = [Column("λ", "number"), Column("method"), Column("schedule"), Column("settings"),
                Column("runs", "count"), *score_columns(LAMBDA_FIGURES, measure),
@@ -205,15 +254,15 @@ def lambda_table(runs: Sequence[Run], dataset: str) -> Table:
     return Table(
         f"lambda_{dataset}", f"All groups of runs on {dataset}", columns, rows,
         [f"{MEANS} 'last': in the last epoch. Density counts weight matrices, 'of all' every "
-         "parameter. Firing rate: spikes per 100 neurons and steps; synops: per sample; both of "
-         "the published evaluation unless said."],
+         "parameter. Spikes: of the hidden layers; synops: per sample; both of the published "
+         "evaluation unless said."],
     ).without_empty()  # fmt: skip
 
 
-def _lambda_row(group: Group, lam: float | None, label: str) -> list[Cell]:
+def _lambda_row(group: Group, lam: float | None, words: Callable[[Run], str]) -> list[Cell]:
     run = group.runs[0]
     diverged = sum(r.status == "diverged" for r in group.runs)
-    start: list[Cell] = [lam, optimizer_name(run), run.scheduler, label, len(group.runs)]
+    start: list[Cell] = [lam, optimizer_name(run), run.scheduler, words(run), len(group.runs)]
     return [*start, *measures_of(group, LAMBDA_FIGURES), diverged or None]
 
 
@@ -234,7 +283,10 @@ def summary_sentence(runs: Sequence[Run]) -> str:
         )
         if dense is not None:
             text += f"; dense {optimizer_name(dense.runs[0])} {_scored(dense, 'reaches')}"
-        sentences.append(text + ".")
+            lengths = [run.settings.get(EPOCHS) for run in (dense.runs[0], sweep.first)]
+            if lengths[0] != lengths[1]:
+                text += f", trained for {lengths[0]} epochs instead of {lengths[1]}"
+        sentences.append(f"{text}. {why(runs, sweep)}.")
     return " ".join(sentences)
 
 

@@ -58,7 +58,7 @@ class Column:
     Attributes:
         name: its heading.
         unit: how values are written: ``percent`` (of a fraction), ``points`` (a difference of
-            fractions in per cent), ``count``, ``number``, ``text``.
+            fractions in per cent), ``rate`` (a small fraction), ``count``, ``number``, ``text``.
     """
 
     name: str
@@ -86,6 +86,8 @@ class Column:
             return f"{100 * value:.2f}"
         if self.unit == "points":
             return f"{100 * value:+.2f}"
+        if self.unit == "rate":
+            return f"{value:.4f}"
         if self.unit == "count":
             return f"{value:,.0f}"
         return f"{value:.4g}"

@@ -92,16 +92,24 @@ class Run:
         return int(self.settings.get("dataset.fold") or 0)
 
     @property
+    def limited(self) -> bool:
+        """Whether it saw a part of the data only (``dataset.limit``)."""
+        return self.settings.get("dataset.limit") is not None
+
+    @property
     def dataset(self) -> str:
         """The data set's config name, ``?`` where the config has none: what runs share a panel.
 
-        The measure stands behind it where that is not accuracy, such as ``mnist_mse``: an
-        autoencoder and a classifier do not compare. A person's own data, whose config name is the
-        same whatever they are, have their title or their folder's name behind it: ``own_TITLE``.
+        ``dataset.limit`` stands behind it where there is one, ``shd_limit100``: what a part of the
+        data teaches does not compare with what all of it does. Likewise the measure where that is
+        not accuracy, ``mnist_mse``: an autoencoder and a classifier do not compare. A person's own
+        data, whose config name is the same whatever they are, have their title or their folder's
+        name behind it: ``own_TITLE``.
         """
         name = str(self.settings.get("dataset.name", "?"))
         if self.title is not None:
             name += "_" + re.sub(r"[^\w.+-]+", "_", self.title)
+        name += f"_limit{self.settings['dataset.limit']}" if self.limited else ""
         return name if self.measure == ACCURACY else f"{name}_{self.measure}"
 
     @property

@@ -30,7 +30,7 @@ COLUMNS: dict[str, str] = {
     "overlap": "non-zero now and an epoch ago / non-zero now or then",
     "ever_alive": "weights that were non-zero at the start or the end of an epoch so far",
     "kept": "weights that a sparsifier lets be non-zero; the others are masked",
-    "firing_rate": "spikes per hidden neuron and step, published evaluation",
+    "firing_rate": "spikes per hidden neuron and step, a fraction, published evaluation",
     "silent": "hidden neurons without a single spike",
     "synops": "synaptic operations per sample: events and spikes times non-zero outgoing weights",
     "deployed_firing_rate": "the same of the deployed evaluation",

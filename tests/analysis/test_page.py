@@ -96,6 +96,7 @@ def test_report_says_what_was_found(study: list[Run], tmp_path: Path) -> None:
     assert "snnbreg train optim=adam seed=0" in page.text
     assert f"snnbreg report {folder} --figures figure3" in page.text
     assert f"Skipped {study[1].path}" in page.text
+    assert "did not end" not in page.text
     names = {p.name for p in (tmp_path / "out").rglob("*")}
     assert "Sparse beside dense networks on the same samples of spoken_digits" in page.text
     assert page.text.index("Sparse beside") < page.text.index("Neurons per layer")
@@ -185,6 +186,17 @@ def test_tables_that_cannot_be_made(
     ):
         report_tables(tmp_path / "runs", ["paired"])
     assert "summary.json holds no summary" in caplog.text
+
+
+def test_runs_that_did_not_end_are_told_of(
+    study: list[Run], make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make({"seed": 7}, summary={"status": "interrupted"}, losses=(3.0, 2.0))
+    said = rf"1 of {len(study) + 1} runs did not end .* \(interrupted after 2 epochs\)"
+    report_tables(tmp_path / "runs", ["table2"])
+    assert re.search(said, caplog.text)
+    path = report(tmp_path / "runs", names=["figure1"])
+    assert re.search(said, Page(path.read_text(encoding="utf-8")).text)
 
 
 def test_a_real_run(small: Any, train: Any, tmp_path: Path) -> None:

@@ -237,14 +237,14 @@ def test_table_by_hand(make: Make, tmp_path: Path) -> None:
     (row,) = table.rows
     named = dict(zip([column.name for column in table.columns], row, strict=True))
     assert (named["λ"], named["method"], named["schedule"]) == (0.1, "AdaBreg", "onecycle")
-    assert table.notes[0] == "Compared with Adam, onecycle."
+    assert table.notes[0] == "Compared with Adam, onecycle, lr 0.01."
     assert (named["runs"], named["density"].n) == (2, 2)
     assert (named["test, dense"], named["test, sparse"]) == (0.5, 1.0)
     assert named["test, difference"].value == 0.5
     assert (named["pooled, dense"], named["pooled, sparse"]) == (0.75, 0.75)
     assert named["pooled, difference"].value == 0.0
     assert [name.partition(",")[0] for name in list(named)[-6:]] == ["test"] * 3 + ["pooled"] * 3
-    assert "settings" not in named
+    assert named["settings"] == "lr 0.01"  # Adam was tried with others
     assert "Folds share their speakers" in table.notes[-1]
     assert paired_table(runs, "shd").rows == []
 
@@ -265,7 +265,11 @@ def test_table_is_complete_and_names_what_differs(make: Make, tmp_path: Path) ->
         "paired_spoken_digits", "Sparse beside dense networks on the same samples of spoken_digits",
     )  # fmt: skip
     # the schedule of the sparse runs does not matter: all are held to the best dense ones
-    assert list(table.notes) == ["Compared with Adam, onecycle.", *pairs.NOTES, pairs.FOLDS]
+    assert list(table.notes) == [
+        "Compared with Adam, onecycle, lr 0.01.",
+        *pairs.NOTES,
+        pairs.FOLDS,
+    ]
     figures = [("dense", "percent"), ("sparse", "percent"), ("difference", "points")]
     assert [(column.name, column.unit) for column in table.columns] == [
         ("λ", "number"), ("method", "text"), ("schedule", "text"), ("settings", "text"),
@@ -277,7 +281,7 @@ def test_table_is_complete_and_names_what_differs(make: Make, tmp_path: Path) ->
     assert sorted(table.rows) == [
         [0.1, "AdaBreg", "onecycle", "lr 1", 2, half, *[1.0, 0.0, all_lost] * 2],
         [0.2, "AdaBreg", "onecycle", "lr 2", 2, half, *[1.0, 1.0, none] * 2],
-        [0.3, "AdaBreg", "none", "", 2, half, *[1.0, 0.0, all_lost] * 2],
+        [0.3, "AdaBreg", "none", "lr 0.01", 2, half, *[1.0, 0.0, all_lost] * 2],
     ]
 
 

@@ -125,7 +125,7 @@ def test_the_larger_sweep_is_first_and_of_equal_ones_adabregs() -> None:
 
 # what makes dense runs the better baseline, most important first: (the better, the worse)
 CRITERIA: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"dataset.limit": 1}, {"dataset.limit": 2}),
+    ({"dataset.bin_ms": 1}, {"dataset.bin_ms": 2}),
     ({"optim.name": "adam"}, {"optim.name": "sgd"}),
     ({"scheduler.name": "onecycle"}, {"scheduler.name": "none"}),
     ({"model.tau": 1, "trainer.epochs": 1}, {"model.tau": 2, "trainer.epochs": 1}),
@@ -155,6 +155,29 @@ def test_the_criteria_of_a_baseline_in_their_order(decisive: int, any_schedule: 
         found = baseline(runs, like, any_schedule)
         assert found is not None
         assert found.runs == (other if free else one,)
+
+
+def test_of_all_schedules_a_baseline_trained_as_long_comes_first() -> None:
+    long = dense({"trainer.epochs": 30, "accuracy": 0.9})
+    short = dense({"trainer.epochs": 3, "accuracy": 0.4})
+    for epochs, expected in ((30, long), (3, short), (10, long)):
+        found = baseline([short, long], run({"trainer.epochs": epochs}), any_schedule=True)
+        assert found is not None
+        assert found.runs == (expected,)
+
+
+def test_a_part_of_the_data_is_a_data_set_of_its_own() -> None:
+    """A limited run that does better by luck is neither a baseline nor a choice of the whole."""
+    whole, part = {"dataset.limit": None}, {"dataset.limit": 40}
+    names = [run(each).dataset for each in (whole, part, {})]
+    assert names == ["d", "d_limit40", "d"]
+    runs = [run(whole, best_val_acc=0.5), run(part | {"optim.lam": 0.2}, best_val_acc=0.9),
+            dense(whole | {"accuracy": 0.6}), dense(part | {"accuracy": 1.0})]  # fmt: skip
+    assert [list(sweep.groups) for sweep in sweeps(runs, "d")] == [[0.1]]
+    assert [group.runs for group in dense_groups(runs, "d")] == [(runs[2],)]
+    found = baseline(runs, runs[1])
+    assert found is not None
+    assert found.runs == (runs[3],)
 
 
 def test_fewer_different_settings_are_closer() -> None:

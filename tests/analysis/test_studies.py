@@ -20,7 +20,9 @@ from snnbreg.analysis import (
     sweeps,
     table1,
     table2,
+    tables,
 )
+from snnbreg.analysis.settings import settings_column
 
 Make = Callable[..., Path]
 
@@ -71,11 +73,11 @@ def test_a_lambda_that_moves_is_described_instead_of_its_first_value(
 def test_the_largest_sweep_is_shown_and_the_others_are_named(make: Make, tmp_path: Path) -> None:
     for lam in (0.1, 1.0):
         make({"optim.lam": lam})
-    make({"optim.lam": 0.1, "dataset.limit": 40})
+    make({"optim.lam": 0.1, "model.delay_scale": 40})
     runs = read_runs(tmp_path)
     assert [(list(s.groups), s.label) for s in sweeps(runs, "spoken_digits")] == [
-        ([0.1, 1.0], ""),  # a null is as good as a key that is not there
-        ([0.1], "limit 40"),
+        ([0.1, 1.0], "delay_scale 2.0"),
+        ([0.1], "delay_scale 40"),
     ]
 
 
@@ -90,10 +92,11 @@ def test_the_baseline_is_the_most_similar_dense_one(
     best = baseline(study, like, any_schedule=True)
     assert best is not None
     assert {run.settings["scheduler.name"] for run in best.runs} == {"onecycle"}
+    make({"optim.lam": None, "dataset.root": "/d", "dataset.name": "shd"})
     make({"optim.lam": None, "dataset.limit": 7}, summary={"best_val_acc": 1.0})
     same_data = baseline(read_runs(tmp_path), like, any_schedule=True)
     assert same_data is not None
-    assert same_data.settings["dataset.limit"] is None
+    assert same_data.runs[0].dataset == "spoken_digits"
 
 
 def test_sparsest_within_a_point(study: list[Run], make: Make, tmp_path: Path) -> None:
@@ -162,5 +165,87 @@ def test_summary_sentence(study: list[Run]) -> None:
     assert text == (
         "On spoken_digits, AdaBreg at λ = 1 keeps 25.0 ± 0.0 % of the weights and classifies 80.0 "
         "± 2.8 % of the test recordings correctly (70.0 ± 0.0 % as deployed; 2 seeds); dense Adam "
-        "reaches 82.0 ± 2.8 % (72.0 ± 0.0 % as deployed; 2 seeds)."
+        "reaches 82.0 ± 2.8 % (72.0 ± 0.0 % as deployed; 2 seeds). AdaBreg is shown at λ = 1: of 2 "
+        "values of λ it has the best mean validation accuracy, 90.00 % over 2 seeds; next is "
+        "λ = 0.1 with 90.00 % over 2 seeds (equal, so the sparser one counts)."
     )
+
+
+def test_why_a_lambda_is_shown(make: Make, tmp_path: Path) -> None:
+    make({"optim.lam": 0.1}, summary={"best_val_acc": 0.8, "test_acc": 0.9})
+    alone = table2(read_runs(tmp_path)).notes[-1]
+    assert alone == (
+        "spoken_digits, onecycle: AdaBreg is shown at λ = 0.1, the only one there (1 seed)."
+    )
+    for seed, error in ((0, 0.04), (1, 0.02)):
+        make({"optim.lam": 0.2, "seed": seed}, summary={
+            "measure": "mse", "higher_is_better": False, "select": "deployed",
+            "best_val_mse": 1.0, "best_deployed_val_mse": error, "test_mse": 1.0})  # fmt: skip
+    make({"optim.lam": 0.3}, summary={
+        "measure": "mse", "higher_is_better": False, "select": "deployed",
+        "best_val_mse": 0.5, "best_deployed_val_mse": 0.05, "test_mse": 0.1})  # fmt: skip
+    assert table2(read_runs(tmp_path), "mse").notes[-1] == (
+        "spoken_digits_mse, onecycle: AdaBreg is shown at λ = 0.2: of 2 values of λ it has the "
+        "best mean deployed validation mean squared error, 0.03 over 2 seeds; next is λ = 0.3 with "
+        "0.05 over 1 seed."
+    )
+
+
+def test_tables_say_in_what_their_rows_differ(make: Make, tmp_path: Path) -> None:
+    """Short trials beside whole runs, of both kinds, and two sets of rules."""
+    for epochs, more in ((3, {}), (30, {"optim.rules": ["x" * 30]}), (30, {"optim.rules": []})):
+        make({"trainer.epochs": epochs, "optim.lam": None})
+        make({"trainer.epochs": epochs, "optim.lam": 0.1, "optim.lr": 0.02, **more})
+    runs = read_runs(tmp_path)
+    names = [column.name for column in table2(runs).columns]
+    assert "settings" in names
+    table = lambda_table(runs, "spoken_digits")
+    place = [column.name for column in table.columns].index("settings")
+    told = [(str(r[1]), r[place]) for r in table.rows]
+    assert sorted(told) == [
+        ("AdaBreg", "epochs 3, lr 0.02"),
+        ("AdaBreg", "epochs 30, lr 0.02, rules #1"),
+        ("AdaBreg", "epochs 30, lr 0.02, rules []"),
+        ("Adam", "epochs 3, lr 0.01"),
+        ("Adam", "epochs 30, lr 0.01"),
+    ]
+
+
+def test_sparsifiers_are_told_apart_and_the_settings_of_each(make: Make, tmp_path: Path) -> None:
+    kinds = [("gmp", 0.1, {"start": 1}), ("gmp", 0.2, {"start": 1}), ("set", 0.1, {"zeta": 3})]
+    for name, density, more in kinds:
+        make({"optim.lam": None, "optim.sparsifier": {"name": name, "density": density, **more}})
+    describe = settings_column(read_runs(tmp_path))
+    assert [describe(run) for run in read_runs(tmp_path)] == [
+        "sparsifier.name gmp, sparsifier.density 0.1",
+        "sparsifier.name gmp, sparsifier.density 0.2",
+        "sparsifier.name set, sparsifier.density 0.1",
+    ]
+
+
+def test_of_several_sweeps_it_is_said_which_one_is_shown(make: Make, tmp_path: Path) -> None:
+    for settings in ({"optim.lam": 0.1}, {"optim.lam": 0.2}, {"optim.lr": 0.5}):
+        make(settings)
+    make({"scheduler.name": "none"})  # another panel
+    note = table2(read_runs(tmp_path)).notes[-2]
+    assert note.startswith(
+        "spoken_digits, onecycle: AdaBreg is shown at λ = 0.1, from the largest "
+    )
+    assert "of 2 sweeps" in note
+
+
+def test_another_length_of_training_is_said_in_the_sentence(make: Make, tmp_path: Path) -> None:
+    make({"trainer.epochs": 3})
+    make({"trainer.epochs": 30, "optim.lam": None})
+    text = summary_sentence(read_runs(tmp_path))
+    assert ", trained for 30 epochs instead of 3. AdaBreg is shown" in text
+
+
+def test_a_limit_is_flagged_below_its_tables(study: list[Run], make: Make, tmp_path: Path) -> None:
+    make({"dataset.limit": 40})
+    found = {t.name: t for t in tables(read_runs(tmp_path), ["table2", "lambda"])}
+    flag = "spoken_digits_limit40: a trial, with dataset.limit=40"
+    flagged = [name for name, table in found.items() if flag in " ".join(table.notes)]
+    assert flagged == ["table2", "lambda_spoken_digits_limit40"]
+    assert len(found["lambda_spoken_digits"].rows) == 8
+    assert not any("trial" in note for table in tables(study, ["table2"]) for note in table.notes)

@@ -66,7 +66,7 @@ def test_every_panel_of_the_file_is_there() -> None:
     ("title", "matched"),
     [
         ("Density per layer", "density/layers.0.linear.weight"),
-        ("Spikes per neuron by layer", "firing_rate/layers.1"),
+        ("Spikes per neuron and step by layer", "firing_rate/layers.1"),
         ("Delays", "delay/layers.0"),
     ],
 )
