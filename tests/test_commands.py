@@ -77,6 +77,9 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     done = command("train.py", f"hydra.run.dir={tmp_path}/killed", "trainer.resume=true")
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert f"\nRun folder: {tmp_path}/killed\n" in done.stdout
+    again = command("train.py", f"hydra.run.dir={tmp_path}/killed", "trainer.resume=true")
+    assert f"\nAlready finished: {tmp_path}/killed\n" in again.stdout
 
 
 def test_a_folder_in_use_is_refused_and_a_signal_leaves_it_usable(
@@ -116,7 +119,10 @@ def test_multirun_and_its_continuation(command: Run, tmp_path: Path) -> None:
     assert len(folders) == 6
     times = {folder: (folder / "summary.json").stat().st_mtime_ns for folder in folders}
     (folders[2] / "summary.json").unlink()  # as if killed in the middle
-    assert command("train.py", *sweep, *grid).returncode == 0
+    again = command("train.py", *sweep, *grid)
+    assert again.returncode == 0
+    assert again.stdout.count("Already finished: ") == 5
+    assert again.stdout.partition("6 jobs in")[2] == done.stdout.partition("6 jobs in")[2] != ""
     redone = [f for f in folders if (f / "summary.json").stat().st_mtime_ns != times[f]]
     assert redone == [folders[2]]
 

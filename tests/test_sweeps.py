@@ -34,6 +34,14 @@ def sweep(tmp_path: Path) -> Sweep:
     return run
 
 
+def table(text: str) -> list[list[str]]:
+    """The cells of the table that a sweep ends with, up to the number of runs."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    count = cells[0].index("runs") + 1
+    return [row[:count] for i, row in enumerate(cells) if i != 1]
+
+
 def summaries(tmp_path: Path) -> dict[Path, int]:
     found = (tmp_path / "sweep").glob("*/summary.json")
     return {path: path.stat().st_mtime_ns for path in found}
@@ -55,11 +63,16 @@ def test_a_sweep_goes_on_after_failures_and_lists_them(
     assert ["Invalid lr: -1.0" in line for line in lines] == [True, False]
     assert ["Invalid lr: -2.0" in line for line in lines] == [False, True]
     assert all("optim.lr--" in line for line in lines)  # the folder
+    assert table(done.stdout) == [["optim.lr", "runs"], ["0.001", "1"]]
+    assert "2 of 3 jobs failed" in done.stdout
     before = summaries(tmp_path)
     assert len(before) == 1
     again = sweep("optim.lr=0.001")  # whoever runs it, the folder is the same
     assert again.returncode == 0, again.stderr
-    assert "failed" not in again.stderr
+    assert "failed" not in again.stderr + again.stdout
+    (folder,) = (path.parent for path in before)
+    assert f"Already finished: {folder}\n" in again.stdout
+    assert table(again.stdout) == [["runs"], ["1"]]  # of this sweep's jobs alone
     assert summaries(tmp_path) == before
 
 
@@ -79,6 +92,12 @@ def test_lambda_is_swept_for_those_alone_that_have_one(sweep: Sweep, tmp_path: P
         ["optim-adam"],
     ]
     assert len(summaries(tmp_path)) == 3
+    assert table(done.stdout) == [
+        ["optim", "optim.lam", "runs"],
+        ["adabreg", "0.1", "1"],
+        ["adabreg", "1", "1"],
+        ["adam", "-", "1"],
+    ]
 
 
 def test_each_job_of_joblib_has_its_share_of_the_cores(sweep: Sweep, tmp_path: Path) -> None:

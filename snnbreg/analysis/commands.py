@@ -38,7 +38,7 @@ Product = tuple[tuple[str, ...], ...]  # the values of each option
 
 def _products(rows: Rows) -> list[Product]:
     """Few sets of all combinations that together are the rows."""
-    columns = [tuple(sorted(set(column), key=_order)) for column in zip(*rows, strict=True)]
+    columns = [tuple(sorted(set(column), key=order)) for column in zip(*rows, strict=True)]
     if math.prod(map(len, columns)) == len(rows):
         return [tuple(columns)]
     ways = (_split(rows, i) for i, values in enumerate(columns) if len(values) > 1)
@@ -51,7 +51,7 @@ def _split(rows: Rows, i: int) -> list[Product]:
     for row in rows:
         rests.setdefault(row[i], set()).add(row[:i] + row[i + 1 :])
     values: dict[frozenset[tuple[str, ...]], list[str]] = {}
-    for value in sorted(rests, key=_order):
+    for value in sorted(rests, key=order):
         values.setdefault(frozenset(rests[value]), []).append(value)
     return [
         (*product[:i], tuple(these), *product[i:])
@@ -68,7 +68,8 @@ def _command(names: Sequence[str], product: Product) -> str:
     )
 
 
-def _order(value: str) -> tuple[float, str]:
+def order(value: str) -> tuple[float, str]:
+    """What to sort values by: numbers by size, then words."""
     try:
         return float(value), ""
     except ValueError:

@@ -106,9 +106,13 @@ def outcome_settings(run: Run) -> dict[str, str]:
     return {
         key: json.dumps(value, default=str)
         for key, value in sorted(run.settings.items())
-        if value is not None
-        and not any(key == name or key.startswith(f"{name}.") for name in NEUTRAL)
+        if value is not None and not is_neutral(key)
     }
+
+
+def is_neutral(key: str) -> bool:
+    """Whether a setting leaves the outcome as it is, apart from chance (``NEUTRAL``)."""
+    return any(key == name or key.startswith(f"{name}.") for name in NEUTRAL)
 
 
 def group_runs(runs: Iterable[Run], by: Sequence[str] | None = None) -> list[Group]:

@@ -1,6 +1,6 @@
 """From a config to the objects of a run: the only package that knows Hydra and OmegaConf."""
 
-from snnbreg.assembly.cli import explain, reported, run
+from snnbreg.assembly.cli import explain, reported, run, swept_folders
 from snnbreg.assembly.configs import config_folder
 from snnbreg.assembly.fitting import fit
 from snnbreg.assembly.load import TrainedRun, load_run, load_start, trained_network, with_options
@@ -48,6 +48,7 @@ __all__ = [
     "run",
     "run_name",
     "settle",
+    "swept_folders",
     "trained_network",
     "unknown_option",
     "using_threads",

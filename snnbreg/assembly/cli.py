@@ -86,16 +86,18 @@ def reported(task: Callable[..., Any]) -> Callable[..., Any]:
 class FailedJobs(Callback):
     """Hydra's callback that notes a failed job in its folder, ``failed.txt``, for the sweep's end.
 
-    The note works wherever the job ran: in this process, another one or on another machine.
+    It also renews the time of each job's folder, finished before or not, by which the sweep's end
+    knows its jobs. Both work wherever the job ran: in this process, another one or on another
+    machine.
     """
 
     sweep: Path | None = None
     before: Mapping[Path, int] = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember where the sweep's jobs will be, and the notes that are there already."""
+        """Remember where the sweep's jobs will be, and what is there already."""
         FailedJobs.sweep = Path(config.hydra.sweep.dir)
-        FailedJobs.before = _notes(FailedJobs.sweep)
+        FailedJobs.before = _times(FailedJobs.sweep)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write the note, or delete the one of an earlier failure."""
@@ -105,19 +107,31 @@ class FailedJobs(Callback):
             error = job_return._return_value
             where = "".join(traceback.format_exception(error))
             note.write_text(f"{type(error).__name__}: {explain(error)}\n\n{where}")
+        os.utime(note.parent)
 
 
 def failed_jobs() -> dict[Path, str]:
     """The folders in which jobs of this process's sweep failed, with the reasons."""
+    notes = [path for path in _new() if path.name == "failed.txt"]
+    return {path.parent: path.read_text().split("\n", 1)[0] for path in notes}
+
+
+def swept_folders() -> list[Path]:
+    """The folders of this process's sweep's jobs, finished before, failed or not."""
+    return [path for path in _new() if path.is_dir()]
+
+
+def _new() -> list[Path]:
+    """The folders and notes that this process's sweep touched."""
     if FailedJobs.sweep is None:
-        return {}
-    notes = _notes(FailedJobs.sweep)
-    new = [path for path, time in notes.items() if FailedJobs.before.get(path) != time]
-    return {path.parent: path.read_text().split("\n", 1)[0] for path in new}
+        return []
+    times = _times(FailedJobs.sweep)
+    return [path for path, time in times.items() if FailedJobs.before.get(path) != time]
 
 
-def _notes(sweep: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in sorted(sweep.glob("*/failed.txt"))}
+def _times(sweep: Path) -> dict[Path, int]:
+    found = [*sweep.glob("[!.]*/"), *sweep.glob("*/failed.txt")]  # a launcher's own is hidden
+    return {path: path.stat().st_mtime_ns for path in sorted(found)}
 
 
 def _terminate(signum: int, frame: Any) -> None:

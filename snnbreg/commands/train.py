@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,15 @@ def main(cfg: DictConfig) -> float:
 
         path, config, checkpoint = processes.first(settled)
         run = RunFolder(path)
-        summary = run.read_summary() if sweep and run.finished() else None
+        trained = 0 if checkpoint is None else checkpoint["epoch"]
+        finished = run.finished() and (sweep or trained >= config["trainer"]["epochs"])
+        summary = run.read_summary() if sweep and finished else None
         if summary is None:
             summary = train(config, run, checkpoint)
     if processes.writes:
-        print(summary_table(summary), f"Run folder: {run.path}", sep="\n")
+        if not (sweep and finished):
+            print(summary_table(summary))
+        print(f"{'Already finished' if finished else 'Run folder'}: {run.path}", flush=True)
     if summary["status"] == "interrupted":
         raise KeyboardInterrupt
     if summary["status"] == "diverged" and not sweep:
@@ -77,4 +81,16 @@ def run(arguments: list[str]) -> None:
     """Train as these arguments of Hydra's command line say."""
     with assembly.joined(arguments) as given:
         sys.argv[1:] = given  # where Hydra looks
-        main()
+        try:
+            main()
+        finally:
+            show_sweep(assembly.swept_folders())
+
+
+def show_sweep(folders: Sequence[Path]) -> None:
+    """Print what came out of a sweep's jobs; nothing where there were none, or none has ended."""
+    if folders:
+        from snnbreg.analysis.sweep_table import sweep_tables  # of no use to a single run
+
+        for table in sweep_tables(folders):
+            print(f"\n{table.to_markdown()}", end="", flush=True)
