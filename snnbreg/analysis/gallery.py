@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,9 @@ from snnbreg.analysis import (
 from snnbreg.analysis.delays import delays_table
 from snnbreg.analysis.measures import measures
 from snnbreg.analysis.pairs import paired_table
+from snnbreg.analysis.settings import EPOCHS
 from snnbreg.analysis.strategies import strategies_table
-from snnbreg.analysis.studies import datasets
+from snnbreg.analysis.studies import datasets, of_dataset
 from snnbreg.analysis.study_tables import lambda_table, table1, table2
 from snnbreg.analysis.tables import Table
 from snnbreg.runs import Run
@@ -176,22 +177,28 @@ def tables(runs: Sequence[Run], names: Sequence[str] = tuple(TABLES)) -> list[Ta
         if name not in TABLES:
             raise ValueError(f"There is no table {name!r}; choose from {', '.join(TABLES)}")
     found = [table for name in names for table in TABLES[name](runs) if table.rows]
-    limited = {run.dataset: run.settings["dataset.limit"] for run in runs if run.limited}
-    return [
-        replace(table, notes=[*table.notes, *_limits(table, limited)]) if limited else table
-        for table in found
-    ]
+    return [replace(table, notes=[*table.notes, *_cautions(table, runs)]) for table in found]
 
 
-def _limits(table: Table, limited: Mapping[str, int]) -> list[str]:
-    """Which data sets of a table are parts of one, by their limits."""
+def _cautions(table: Table, runs: Sequence[Run]) -> list[str]:
+    """What does not compare in a table: parts of the data, and lengths that no column tells."""
     cells = {cell for row in table.rows for cell in row if isinstance(cell, str)}
-    return [
-        f"{name}: a trial, with dataset.limit={limit} samples per split at most; it is compared "
-        "with runs of the same limit alone."
-        for name, limit in limited.items()
-        if name in cells or table.name.endswith(f"_{name}")
-    ]
+    said = []
+    for name in datasets(runs):
+        these = of_dataset(runs, name)
+        if not these or not (name in cells or table.name.endswith(f"_{name}")):
+            continue
+        limit = these[0].settings.get("dataset.limit")
+        if limit is not None:
+            said.append(f"{name}: a trial, with dataset.limit={limit} samples per split at most; "
+                        "it is compared with runs of the same limit alone.")  # fmt: skip
+        epochs = sorted({run.settings.get(EPOCHS, 0) for run in these})
+        told = any(column.name == "settings" for column in table.columns)
+        if len(epochs) > 1 and not told and table.name != "table1":
+            lengths = ", ".join(map(str, epochs))
+            said.append(f"{name}: its runs were trained for {lengths} epochs, and rows may differ "
+                        "in that.")  # fmt: skip
+    return said
 
 
 def draw(name: str, runs: Sequence[Run]) -> Figure | None:

@@ -107,7 +107,7 @@ def _read(
     if stopped:
         epochs = len(stopped[0].history.get("epoch", []))
         problems.append(
-            f"{len(stopped)} of {len(runs)} runs did not end and are in no table or figure: "
+            f"{len(stopped)} of {len(runs)} runs did not end and are in no table or figure, "
             f"such as {stopped[0].path} ({stopped[0].status} after {epochs} epochs)"
         )
     return runs, problems, len(found) - len(runs)

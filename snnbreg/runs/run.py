@@ -92,11 +92,6 @@ class Run:
         return int(self.settings.get("dataset.fold") or 0)
 
     @property
-    def limited(self) -> bool:
-        """Whether it saw a part of the data only (``dataset.limit``)."""
-        return self.settings.get("dataset.limit") is not None
-
-    @property
     def dataset(self) -> str:
         """The data set's config name, ``?`` where the config has none: what runs share a panel.
 
@@ -109,7 +104,8 @@ class Run:
         name = str(self.settings.get("dataset.name", "?"))
         if self.title is not None:
             name += "_" + re.sub(r"[^\w.+-]+", "_", self.title)
-        name += f"_limit{self.settings['dataset.limit']}" if self.limited else ""
+        limit = self.settings.get("dataset.limit")
+        name += "" if limit is None else f"_limit{limit}"
         return name if self.measure == ACCURACY else f"{name}_{self.measure}"
 
     @property

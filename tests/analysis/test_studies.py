@@ -234,6 +234,16 @@ def test_of_several_sweeps_it_is_said_which_one_is_shown(make: Make, tmp_path: P
     assert "of 2 sweeps" in note
 
 
+def test_lengths_that_no_column_tells_are_in_a_note(make: Make, tmp_path: Path) -> None:
+    for delays, epochs in (("axonal", 30), ("none", 3)):
+        make({"optim.lam": None, "model.delays": delays, "trainer.epochs": epochs})
+    notes = {t.name: t.notes[-1] for t in tables(read_runs(tmp_path), ["delays", "lambda"])}
+    assert notes["delays_spoken_digits"] == (
+        "spoken_digits: its runs were trained for 3, 30 epochs, and rows may differ in that."
+    )
+    assert "epochs" not in notes["lambda_spoken_digits"]
+
+
 def test_another_length_of_training_is_said_in_the_sentence(make: Make, tmp_path: Path) -> None:
     make({"trainer.epochs": 3})
     make({"trainer.epochs": 30, "optim.lam": None})
