@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
+from snnbreg.assembly import swept_folders
+from snnbreg.assembly.cli import FailedJobs
 from tests_support import ROOT, SMALL_DIGITS
 
 Sweep = Callable[..., subprocess.CompletedProcess[str]]
@@ -74,6 +78,26 @@ def test_a_sweep_goes_on_after_failures_and_lists_them(
     assert f"Already finished: {folder}\n" in again.stdout
     assert table(again.stdout) == [["runs"], ["1"]]  # of this sweep's jobs alone
     assert summaries(tmp_path) == before
+
+
+def test_a_sweep_knows_the_folders_of_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four folders, three of them old, the jobs of this sweep had two."""
+    monkeypatch.setattr(FailedJobs, "sweep", None)
+    monkeypatch.setattr(FailedJobs, "before", {})
+    assert swept_folders() == []
+    for name in ("finished", "another", ".launcher"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    FailedJobs().on_multirun_start(config)
+    (tmp_path / "new").mkdir()
+    os.utime(tmp_path / ".launcher")
+    (tmp_path / "multirun.yaml").write_text("")
+    job = OmegaConf.create({"hydra": {"runtime": {"output_dir": str(tmp_path / "finished")}}})
+    FailedJobs().on_job_end(job, JobReturn(status=JobStatus.COMPLETED))
+    assert swept_folders() == [tmp_path / "finished", tmp_path / "new"]
 
 
 def test_lambda_is_swept_for_those_alone_that_have_one(sweep: Sweep, tmp_path: Path) -> None:

@@ -121,6 +121,10 @@ def test_the_larger_sweep_is_first_and_of_equal_ones_adabregs() -> None:
     assert order(linbreg, adabreg, adabreg | {"optim.lr": 3})[:2] == [
         ("adabreg", "lr 2"), ("adabreg", "lr 3"),
     ]  # fmt: skip
+    # but for how long they were trained
+    assert order(linbreg | {"trainer.epochs": 3}, adabreg | {"trainer.epochs": 30}) == [
+        ("adabreg", "epochs 30"), ("linbreg", "epochs 3"),
+    ]  # fmt: skip
 
 
 # what makes dense runs the better baseline, most important first: (the better, the worse)

@@ -83,7 +83,7 @@ def test_failed_and_stopped_jobs_are_counted_not_pooled(job: Job, tmp_path: Path
 def test_without_command_lines_the_settings_say_what_differs(make: Make) -> None:
     (table,) = sweep_tables([make({"optim.lr": lr}) for lr in (0.1, 0.2)])
     assert [row[0] for row in table.rows] == ["lr 0.1", "lr 0.2"]
-    (single,) = sweep_tables([make({"seed": seed}) for seed in (5, 6)])
+    (single,) = sweep_tables([make({"seed": seed}) for seed in (5, 6, 6)])  # one of them twice
     assert (names(single)[0], single.rows[0][0]) == ("runs", 2)
 
 
