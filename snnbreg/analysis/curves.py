@@ -49,11 +49,16 @@ def main_sweeps(runs: Sequence[Run], scheduled: bool | None) -> list[Sweep]:
 
 
 def title(axes: Axes, sweep: Sweep) -> None:
-    """Data set, schedule, epochs and number of runs of a lambda above a panel."""
+    """Data set, schedule and number of runs of a lambda above a panel."""
     schedule = sweep.scheduler if sweep.scheduled else "no schedule"
     members = largest(sweep.groups.values()).members
-    epochs = sweep.first.settings.get(EPOCHS, "?")
-    axes.set_title(f"{sweep.dataset} · {schedule} · {epochs} epochs · {members}", loc="left")
+    axes.set_title(f"{sweep.dataset} · {schedule} · {members}", loc="left")
+
+
+def lambda_axis(axes: Axes, sweep: Sweep, lams: Sequence[float]) -> None:
+    """An x axis for lambda, which says how long the runs were trained."""
+    canvas.lambda_axis(axes, lams)
+    axes.set_xlabel(f"λ ({sweep.first.settings.get(EPOCHS, '?')} epochs)")
 
 
 def by_epoch(
@@ -176,7 +181,7 @@ def by_lambda(runs: Sequence[Run], scheduled: bool) -> Figure:
             linewidth=1.5, label=optimizer_name(sweep.first),
         )  # fmt: skip
         dense_line(axes, runs, sweep, "best_val_{measure}")
-        canvas.lambda_axis(axes, lams)
+        lambda_axis(axes, sweep, lams)
         canvas.score_axis(axes, "best validation", sweep.first.measure)
         title(axes, sweep)
         axes.legend(loc="best")

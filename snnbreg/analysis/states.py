@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from snnbreg.analysis import canvas
-from snnbreg.analysis.curves import main_sweeps, title
+from snnbreg.analysis.curves import lambda_axis, main_sweeps, title
 from snnbreg.analysis.groups import Group, mean_and_deviation
 from snnbreg.analysis.measures import SPIKES
 from snnbreg.analysis.studies import Sweep
@@ -107,7 +107,7 @@ def _per_layer(sweeps: Sequence[Sweep], sizes: Sequence[Mapping[str, int]], labe
                 label=layer_name(column.partition("/")[2]), color=canvas.OKABE_ITO[i % 8],
                 capsize=2, marker=canvas.MARKERS[i % 8], markersize=4.5, linewidth=1.2,
             )  # fmt: skip
-        canvas.lambda_axis(axes, lams)
+        lambda_axis(axes, sweep, lams)
         axes.set_ylabel(label)
         title(axes, sweep)
         axes.legend(**canvas.BESIDE)

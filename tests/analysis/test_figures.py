@@ -103,6 +103,8 @@ def test_a_single_density_has_ticks_on_both_sides(make: Make, tmp_path: Path) ->
 def test_firing_rates(study: list[Run]) -> None:
     (axes,) = c.firing_rates(study).axes
     assert lines(axes)["0.1"][1] == pytest.approx([0.05] * 3)
+    assert axes.get_ylabel() == "spikes per neuron and step"
+    assert axes.yaxis.get_major_formatter().format_ticks([0.05, 0.1]) == ["0.05", "0.10"]
 
 
 def test_a_panel_for_every_data_set(make: Make, tmp_path: Path) -> None:
@@ -130,6 +132,9 @@ def test_firing_rates_per_layer(study: list[Run], make: Make, tmp_path: Path) ->
     assert x == [0, 0.1, 1]
     assert y == pytest.approx([0.03, 0.03, (0.03 + 0.03 + 0.1) / 3])
     assert ends[1] == pytest.approx([0.03, 0.03])
+    assert axes.get_ylabel() == "spikes per neuron and step"
+    assert axes.yaxis.get_major_formatter().format_ticks([0.05, 0.1]) == ["0.05", "0.10"]
+    assert axes.get_xlabel() == "λ (3 epochs)"
     assert ends[2] == pytest.approx([y[2] - 0.07 / math.sqrt(3), y[2] + 0.07 / math.sqrt(3)])
     old = [read_run(make({"optim.lam": lam}, rates=())) for lam in (0.1, 1)]
     with pytest.raises(ValueError, match="No run has firing_rate/LAYER"):

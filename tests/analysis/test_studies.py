@@ -154,6 +154,9 @@ def test_lambda_table_has_every_group(study: list[Run]) -> None:
     assert half["last validation"].mean == pytest.approx(0.5 / 1.1)
     assert "settings" not in half
     assert "diverged" not in half
+    (rates,) = [column for column in table.columns if column.name == "spikes per neuron and step"]
+    assert rates.heading == rates.name  # a fraction, as in metrics.csv
+    assert rates.write(half[rates.name]) == "0.0500 ± 0.0000"
 
 
 def test_table1_reads_the_networks(study: list[Run]) -> None:
