@@ -83,6 +83,6 @@ def test_the_study_runs_and_its_page_has_the_table(
         train(config, RunFolder(run.folder))
     files = write("delays", runs, tmp_path / "out")
     assert files[0].name == "report.html"
-    table = (tmp_path / "out" / "tables" / "delays_spoken_digits.md").read_text()
+    table = (tmp_path / "out" / "tables" / "delays_spoken_digits_limit40.md").read_text()
     assert "learned, per synapse" in table
     assert len(analysis.read_runs(tmp_path / "runs")) == 2
