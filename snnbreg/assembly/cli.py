@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.experimental.callback import Callback
@@ -108,6 +109,14 @@ class FailedJobs(Callback):
             where = "".join(traceback.format_exception(error))
             note.write_text(f"{type(error).__name__}: {explain(error)}\n\n{where}")
         os.utime(note.parent)
+
+
+class DetectAnomalies(Callback):
+    """Hydra's callback of ``debug=default``: a NaN in a gradient names its operation."""
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let torch check every gradient from here on (``torch.autograd.set_detect_anomaly``)."""
+        torch.autograd.set_detect_anomaly(True)
 
 
 def failed_jobs() -> dict[Path, str]:
