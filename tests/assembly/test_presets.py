@@ -63,9 +63,7 @@ def test_every_search_is_a_sweep_whose_jobs_compose(composed: Compose, name: str
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         cfg = compose("config", [f"hparams_search={name}"], return_hydra_config=True)
     assert cfg.hydra.mode.name == "MULTIRUN"
-    params = OmegaConf.to_container(cfg.hydra.sweeper.params, resolve=False)
-    assert isinstance(params, dict)
-    typed = [f"{key}={value}" for key, value in params.items()]
+    typed = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()]  # as Hydra does
     jobs = jobs_of([*typed, "seed=7"])
     assert len(jobs) > 1
     folders = set()
