@@ -82,13 +82,6 @@ def jobs_of(overrides: list[str]) -> list[list[str]]:
     return jobs
 
 
-def test_a_density_is_searched_from_a_start_that_is_as_dense(composed: Compose) -> None:
-    config = assembly.check(composed(
-        "scheduler.lam={name: target, density: 0.2}", "optim.init_density=${scheduler.lam.density}"
-    ))  # fmt: skip
-    assert config["optim"]["init_density"] == 0.2
-
-
 def test_a_machines_own_settings_come_before_the_command_line(tmp_path: Path) -> None:
     own = tmp_path / "own" / "local"
     (own / "dataset").mkdir(parents=True)
