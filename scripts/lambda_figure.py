@@ -1,0 +1,85 @@
+"""Draw the density at the end of runs against lambda: ``python scripts/lambda_figure.py FOLDER``.
+
+FOLDER holds the runs of the two sweeps that docs/lam.md names. Writes ``results/lambda/runs.csv``
+and ``results/lambda/density.png``.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from snnbreg.analysis import canvas
+from snnbreg.runs import Run, read_runs
+
+OUTPUT = Path(__file__).parents[1] / "results" / "lambda"
+COLUMNS = ("lr", "epochs", "start", "lam", "target", "density", "val_acc", "reach", "seconds")
+KINDS = ((1e-3, 4), (1e-3, 16), (1e-2, 4), (1e-2, 16))  # learning rate, epochs
+
+
+def row(run: Run) -> dict[str, Any]:
+    """What the figure needs of a run; ``reach``: the sum of the learning rates of all steps."""
+    settings, history = run.settings, run.history
+    target = (run.config["scheduler"]["lam"] or {}).get("density")
+    epochs = len(history["epoch"])
+    steps = -(-2100 // settings["dataset.batch_size"]) * epochs
+    shape = _one_cycle(steps, settings)
+    return {
+        "lr": settings["optim.lr"], "epochs": epochs, "start": settings["optim.init_density"],
+        "lam": "" if target else settings["optim.lam"], "target": target or "",
+        "density": round(history["density"][-1], 4), "val_acc": round(history["val_acc"][-1], 4),
+        "reach": round(settings["optim.lr"] * shape, 4), "seconds": round(sum(history["seconds"])),
+    }  # fmt: skip
+
+
+def _one_cycle(steps: int, settings: dict[str, Any]) -> float:
+    """The sum of the schedule's factors over all steps, by torch's own scheduler."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    names = ("pct_start", "div_factor", "final_div_factor")
+    chosen = {name: settings[f"scheduler.{name}"] for name in names}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, steps, **chosen)
+    total = 0.0
+    for step in range(steps):
+        total += optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        if step < steps - 1:
+            schedule.step()
+    return total
+
+
+@canvas.styled
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """A panel per start, a line per learning rate and length."""
+    figure, axes = canvas.panels(2, (4.6, 3.6))
+    for axis, start, title in zip(axes, (1.0, 0.05), ("dense start", "sparse start, 5 %")):
+        for index, (lr, epochs) in enumerate(KINDS):
+            mine = [r for r in rows if (r["lr"], r["epochs"], r["start"]) == (lr, epochs, start)]
+            points = sorted((r["lam"], 100 * r["density"]) for r in mine if not r["target"])
+            look = {"color": canvas.OKABE_ITO[index], "marker": canvas.MARKERS[index]}
+            axis.plot(*zip(*points), **look, markersize=5, label=f"lr {lr:g}, {epochs} epochs")
+            reach = mine[0]["reach"] / (2 if start == 1.0 else 1)
+            axis.axvline(reach, color=look["color"], linestyle=":", linewidth=1.2)
+        axis.set(title=title, xlabel="λ", xscale="log", ylim=(0, 105))
+    axes[0].set_ylabel("non-zero weights at the end, %")
+    axes[1].legend(**canvas.BESIDE, title="dotted: out of reach\nto the right of it")
+    return figure
+
+
+def main(folder: str) -> None:
+    """Read the runs, write the table and the picture."""
+    rows = [row(run) for run in read_runs(folder) if run.ended]
+    rows.sort(key=lambda r: [(isinstance(r[c], str), r[c]) for c in COLUMNS[:5]])
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with open(OUTPUT / "runs.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows).savefig(OUTPUT / "density.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
