@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from snnbreg import assembly, cli
+from snnbreg.datasets.download import FOLDERS
 from tests_support import ROOT, load_script
 
 reference = load_script("scripts/reference.py")
@@ -191,6 +192,8 @@ def check_command(words: list[str]) -> None:
         options = cli.parse(words[1], [word for word in words[2:] if word != "..."])
     except SystemExit as error:
         raise AssertionError(" ".join(words)) from error
+    if words[1] == "prepare":
+        assert options.dataset in ("audio", "arabic_commands", *FOLDERS, "NAME"), options.dataset
     if words[1] in ("reproduce", "rivals", "tune", "width"):
         check_overrides(options.overrides)
 
