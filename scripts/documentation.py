@@ -41,9 +41,10 @@ def on_files(files: Any, config: Any) -> Any:
 
     for page, source in BORROWED.items():
         add(page, abs_src_path=str(ROOT / source))
+    for source in [*BORROWED.values(), *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]:
         for picture, _, target in LINK.findall((ROOT / source).read_text()):
-            if picture:
-                path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+            if picture and not path.startswith("docs/"):
                 add(path, abs_src_path=str(ROOT / path))
     for name in PACKAGES:
         add(f"api/{name}.md", content=f"# snnbreg.{name}\n\n::: snnbreg.{name}\n")
@@ -87,7 +88,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         path = posixpath.normpath(posixpath.join(at, path))
         place = pages.get(path) or path.removeprefix("docs/").replace(".ipynb", ".md")
         if place not in files.src_uris:
-            if not (ROOT / path).exists():
+            if picture or not (ROOT / path).exists():
                 raise PluginError(f"{source} links to {target}, which does not exist")
             return text
         here = posixpath.dirname(page.file.src_uri) or "."

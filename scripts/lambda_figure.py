@@ -54,18 +54,28 @@ def _one_cycle(steps: int, settings: dict[str, Any]) -> float:
 @canvas.styled
 def draw(rows: list[dict[str, Any]]) -> Any:
     """A panel per start, a line per learning rate and length."""
-    figure, axes = canvas.panels(2, (4.6, 3.6))
-    for axis, start, title in zip(axes, (1.0, 0.05), ("dense start", "sparse start, 5 %")):
+    figure, axes = canvas.grid(2, 1, (5.4, 2.9))
+    for axis, start, title in zip(
+        axes, (1.0, 0.05), ("dense start", "sparse start, 5 %"), strict=True
+    ):
         for index, (lr, epochs) in enumerate(KINDS):
             mine = [r for r in rows if (r["lr"], r["epochs"], r["start"]) == (lr, epochs, start)]
             points = sorted((r["lam"], 100 * r["density"]) for r in mine if not r["target"])
-            look = {"color": canvas.OKABE_ITO[index], "marker": canvas.MARKERS[index]}
-            axis.plot(*zip(*points), **look, markersize=5, label=f"lr {lr:g}, {epochs} epochs")
+            look: dict[str, Any] = {
+                "color": canvas.OKABE_ITO[index],
+                "marker": canvas.MARKERS[index],
+            }
+            axis.plot(
+                *zip(*points, strict=True),
+                **look,
+                markersize=5,
+                label=f"lr {lr:g}, {epochs} epochs",
+            )
             reach = mine[0]["reach"] / (2 if start == 1.0 else 1)
             axis.axvline(reach, color=look["color"], linestyle=":", linewidth=1.2)
-        axis.set(title=title, xlabel="λ", xscale="log", ylim=(0, 105))
-    axes[0].set_ylabel("non-zero weights at the end, %")
-    axes[1].legend(**canvas.BESIDE, title="dotted: out of reach\nto the right of it")
+        axis.set(title=title, xscale="log", ylim=(0, 105), ylabel="weights at the end, %")
+    axes[0].legend(loc="lower left", title="dotted: out of reach right of it")
+    axes[1].set_xlabel("λ")
     return figure
 
 
@@ -78,7 +88,7 @@ def main(folder: str) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    draw(rows).savefig(OUTPUT / "density.png", dpi=110)
+    draw(rows).savefig(OUTPUT / "density.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -260,7 +260,26 @@ def run_folder() -> str:
     ])  # fmt: skip
 
 
-PAGES = {"configuration.md": configuration, "run_folder.md": run_folder}
+def versions() -> str:
+    """The page of the versions that the tests ran with."""
+    rows = []
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if match := re.match(r"([\w.-]+)==([^; ]+)(?:; *(.*))?", line):
+            rows.append((f"`{match[1]}`", match[2], (match[3] or "").replace('"', "")))
+    return "\n".join([
+        "# Versions tested\n" + MADE,
+        "The tests ran with these, on Linux and Python 3.11; `pip install -c constraints.txt` takes them. Older ones from",
+        "the bounds in `pyproject.toml` on are expected to work and not tested. Another build of torch, 2.6 or newer, is",
+        "kept where it is installed first.\n",
+        table(("package", "version", "where"), rows),
+    ])  # fmt: skip
+
+
+PAGES = {
+    "configuration.md": configuration,
+    "run_folder.md": run_folder,
+    "versions.md": versions,
+}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():
