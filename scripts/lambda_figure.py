@@ -74,7 +74,8 @@ def draw(rows: list[dict[str, Any]]) -> Any:
             reach = mine[0]["reach"] / (2 if start == 1.0 else 1)
             axis.axvline(reach, color=look["color"], linestyle=":", linewidth=1.2)
         axis.set(title=title, xscale="log", ylim=(0, 105), ylabel="weights at the end, %")
-    axes[0].legend(loc="lower left", title="dotted: out of reach right of it")
+    axes[0].legend(loc="lower left", title="dotted: out of reach right of it",
+                   frameon=True, framealpha=1.0, edgecolor="none")  # fmt: skip
     axes[1].set_xlabel("λ")
     return figure
 
