@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import posixpath
 import re
@@ -18,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from snnbreg import assembly, cli
+from snnbreg.analysis.gallery import FIGURES, TABLES
 from snnbreg.datasets.download import FOLDERS
 from tests_support import ROOT, load_script
 
@@ -77,6 +79,35 @@ def test_a_run_folder_holds_what_its_page_says(
     columns = [name.replace("{measure}", "acc") for name in reference.COLUMNS]
     for column in run.read_metrics() or {}:
         assert any(fnmatchcase(column, name) for name in columns), column
+
+
+def test_the_page_on_reports_knows_every_table_and_figure() -> None:
+    text = (ROOT / "docs" / "report.md").read_text()
+    for name in [*FIGURES, *TABLES]:
+        assert f"`{name}`" in text or f"`{name}_...`" in text, name
+
+
+def test_what_the_page_on_lambda_says_is_in_its_runs() -> None:
+    text = (ROOT / "docs" / "lam.md").read_text()
+    with open(ROOT / "results" / "lambda" / "runs.csv") as file:
+        rows = [{k: float(v) for k, v in r.items() if v} for r in csv.DictReader(file)]
+
+    def weights(**wanted: float) -> list[int]:
+        found = [r for r in rows if "lam" in r and all(r[k] == v for k, v in wanted.items())]
+        return sorted(round(100 * r["density"]) for r in found)
+
+    assert len(rows) == 56
+    sparse, dense = weights(start=0.05), weights(start=1.0)
+    assert f"{sparse[0]} to {sparse[-1]} % of the weights" in text
+    assert f"{dense[0]} % of the weights stay" in text
+    (slow,) = weights(start=0.05, lam=0.1, epochs=16, lr=0.001)
+    (fast,) = weights(start=0.05, lam=0.1, epochs=16, lr=0.01)
+    (short,) = weights(start=0.05, lam=0.1, epochs=4, lr=0.01)
+    assert f"leaves {slow} % of the weights at lr 0.001\n  and {fast} % at lr 0.01" in text
+    assert f"{short} % after 4 epochs, {fast} % after 16" in text
+    for row in (row for row in rows if "target" in row):
+        assert row["density"] == pytest.approx(0.1, abs=5e-5)
+        assert f"{100 * row['val_acc']:.0f} %" in text or "(10 or 11 %)" in text
 
 
 # -- links ------------------------------------------------------------------------------------
