@@ -52,6 +52,10 @@ def main(cfg: DictConfig) -> float:
     """
     job, processes = HydraConfig.get(), Processes()
     sweep = job.mode == RunMode.MULTIRUN
+    if sweep and processes.count > 1:
+        raise ValueError(
+            "hparams_search is a sweep, which cannot run under torchrun: start it without"
+        )
     with ExitStack() as stack:
 
         def settled() -> tuple[Path, dict[str, Any], dict[str, Any] | None]:

@@ -137,6 +137,10 @@ def run(options: Namespace) -> None:
         import optuna
     except ImportError as error:
         raise ValueError("snnbreg tune needs Optuna: pip install 'snnbreg[tune]'") from error
+    if any(o.startswith("hparams_search=") for o in options.overrides):
+        raise ValueError(
+            "hparams_search is a sweep of its own: snnbreg train takes it, tune does not"
+        )
     config = checked(options)
     task = assembly.build_task(config)
     folder = Path(options.folder).resolve()

@@ -159,3 +159,9 @@ def test_help_says_where_is_searched(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         parse("tune", ["--lr", "3"])
     assert "3 is no range LOW,HIGH" in capsys.readouterr().err
+
+
+def test_a_sweep_of_its_own_is_no_override(tmp_path: Path) -> None:
+    options = Namespace(overrides=["hparams_search=lam"], trials=1, folder=str(tmp_path))
+    with pytest.raises(ValueError, match="hparams_search is a sweep of its own"):
+        tune.run(options)
