@@ -133,14 +133,14 @@ def _settings_of(study: Any, folder: Path) -> dict[str, str] | None:
 
 def run(options: Namespace) -> None:
     """Add trials to the study and print its front: no trial is better in both."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise ValueError("snnbreg tune needs Optuna: pip install 'snnbreg[tune]'") from error
     if any(o.startswith("hparams_search=") for o in options.overrides):
         raise ValueError(
             "hparams_search is a sweep of its own: snnbreg train takes it, tune does not"
         )
+    try:
+        import optuna
+    except ImportError as error:
+        raise ValueError("snnbreg tune needs Optuna: pip install 'snnbreg[tune]'") from error
     config = checked(options)
     task = assembly.build_task(config)
     folder = Path(options.folder).resolve()
