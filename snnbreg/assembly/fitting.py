@@ -114,6 +114,7 @@ def fit(
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> frames, labels = torch.randint(0, 2, (20, 5, 3)), torch.arange(20) % 2
         >>> place = tempfile.TemporaryDirectory()
         >>> run = fit(
@@ -121,6 +122,7 @@ def fit(
         ... )
         >>> run.history["epoch"], run.summary["status"], run.summary["test_acc"]
         ([1.0, 2.0], 'completed', None)
+        >>> place.cleanup()
     """
     if Processes().count > 1:
         raise ValueError("snnbreg.fit is of one process: use snnbreg train under torchrun")

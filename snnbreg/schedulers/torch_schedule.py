@@ -29,6 +29,7 @@ class TorchSchedule:
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         >>> halved = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
         >>> schedule = TorchSchedule(halved, epochs=2, steps_per_epoch=8)
+        >>> optimizer.step()
         >>> schedule.step_batch()
         >>> schedule.step_epoch()
         >>> optimizer.param_groups[0]["lr"]
