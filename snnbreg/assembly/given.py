@@ -16,11 +16,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from snnbreg.assembly.names import unknown_option
-from snnbreg.assembly.schema import DELAYS_APART, EXTRA_DEFAULTS
+from snnbreg.assembly.schema import EXTRA_DEFAULTS
 from snnbreg.datasets import FrameLoader, FrameSet
 from snnbreg.datasets.arrays import frame_set, missing_note, refuse_other_shapes
 from snnbreg.datasets.splits import split_validation
 from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for
+from snnbreg.optim.groups import RULES
 from snnbreg.schedulers import TorchSchedule, annealed_sigma, make_scheduler
 from snnbreg.training import TASKS, Task
 from snnbreg.training.evaluation import evaluation_mode
@@ -28,14 +29,6 @@ from snnbreg.training.hooks import AnnealedSigma, Hook
 from snnbreg.training.network import Delayed, weights_of
 
 log = logging.getLogger(__name__)
-
-RULES = (
-    {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},
-    {"pattern": "", "max_dims": 1, "regularizer": "none", "optional": True},
-    {"pattern": ""},
-)
-"""As ``configs/optim/adabreg.yaml`` has them."""
-
 
 Pair = tuple[Any, Any]
 """Frames and labels."""

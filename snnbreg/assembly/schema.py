@@ -27,8 +27,8 @@ from snnbreg.assembly.names import (
 )
 from snnbreg.models import StaticNetwork
 from snnbreg.optim import SPARSIFIERS
+from snnbreg.optim.groups import DELAYS
 
-DELAYS_APART = r"(^|\.)(delay|spread)$"
 # Keys that no constructor takes but building needs, with their types.
 EXTRA: dict[str, dict[str, Any]] = {
     "dataset": {"batch_size": int, "eval_batch_size": int, "epochs": int},
@@ -58,7 +58,7 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
         "init_exact": False,
         "delay_lr": 5e-2,
         "rules": [
-            {"pattern": DELAYS_APART, "optimizer": "delays", "optional": True},
+            {"pattern": DELAYS, "optimizer": "delays", "optional": True},
             {"pattern": ""},
         ],
         "sparsifier": None,

@@ -113,16 +113,14 @@ def groups_for(
     return [entry.group() for entry in assignments if entry.optimizer == optimizer]
 
 
+DELAYS = r"(^|\.)(delay|spread)$"
+"""The names of delays and spreads."""
 RULES: tuple[Mapping[str, Any], ...] = (
-    {
-        "name": "delays",
-        "pattern": r"(^|\.)(delay|spread)$",
-        "regularizer": "none",
-        "optional": True,
-    },
+    {"name": "delays", "pattern": DELAYS, "optimizer": "delays", "regularizer": "none",
+     "optional": True},
     {"name": "biases", "pattern": "", "max_dims": 1, "regularizer": "none", "optional": True},
     {"name": "weights", "pattern": ""},
-)
+)  # fmt: skip
 """Of :func:`parameter_groups`, as ``optim.rules`` of the configs have them."""
 
 
