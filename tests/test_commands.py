@@ -105,6 +105,8 @@ def test_a_folder_in_use_is_refused_and_a_signal_leaves_it_usable(
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in output
+    again = f"python train.py hydra.run.dir={tmp_path}/run trainer.resume=true"
+    assert f"Continue with:\n  {again.replace('python', sys.executable)}\n" in output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert summary["test_acc"] is not None
@@ -142,6 +144,8 @@ def test_wandb_runs_offline_without_a_key(command: Run, tmp_path: Path) -> None:
     runs = sorted((tmp_path / "sweep").rglob("run-*.wandb"))
     assert len({path.name for path in runs}) == 2
     assert all(path.parent.name.startswith("offline-run") for path in runs)
+    for path in runs:
+        assert f"\n  wandb sync {path.parent}\n" in done.stdout + done.stderr
     for seed, path in enumerate(runs, 0):
         read = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
         text = subprocess.run(read, capture_output=True, text=True, timeout=60).stdout
@@ -174,7 +178,7 @@ BAD: list[tuple[str, Any]] = [
     ),
     ("sed=1", "sed is no option of the config. Did you mean seed?"),
     ("optim.lr=fast", "optim.lr=fast has the wrong type"),
-    ("optim.lr=-0.1", "optim: Invalid lr: -0.1"),
+    ("optim.lr=-0.1", "optim.lr=-0.1: Invalid lr: -0.1"),
     ("optim.init_density=0", "density"),
     ("optim.regularizer=l3", "l1_nonneg"),
     ("dataset.root=/nowhere", "lacks train.h5"),
@@ -182,6 +186,8 @@ BAD: list[tuple[str, Any]] = [
     ("device=warp", "device=warp cannot be used here"),
     ("hydra.run.dir=/dev/null/run", "Check the path"),
     ("trainer.resume=/nowhere/last.pt", "no checkpoint"),
+    ("trainer.start=run", "trainer.start is now called trainer.init_from"),
+    ("optim.delay_lr=-1", "optim.delay_lr=-1.0 must be at least 0"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_lost_process_ends_the_run_and_one_alone_continues_it(tmp_path: Path) 
     first, second = (process.communicate(timeout=300)[0] for process in processes)
     assert processes[0].returncode == 74, first
     assert "does not answer" in first
-    assert "of 60 epochs; continue with hydra.run.dir=" in first
+    assert "of 60 epochs. Continue with: " in first
     assert "epoch" not in second  # the first one speaks
     assert run.read_summary() is None
     alone = ["train.py", f"hydra.run.dir={run.path}", "trainer.resume=true"]

@@ -1,5 +1,6 @@
 """From a config to the objects of a run: the only package that knows Hydra and OmegaConf."""
 
+from snnbreg.assembly.again import to_continue
 from snnbreg.assembly.cli import explain, reported, run, swept_folders
 from snnbreg.assembly.configs import config_folder
 from snnbreg.assembly.fitting import fit
@@ -18,7 +19,7 @@ from snnbreg.assembly.objects import (
     logging_to,
     using_threads,
 )
-from snnbreg.assembly.resume import settle
+from snnbreg.assembly.resume import check_shown, settle
 from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import code_version, run_name
 from snnbreg.assembly.torchrun import in_turn, joined
@@ -34,6 +35,7 @@ __all__ = [
     "build_task",
     "build_trainer",
     "check",
+    "check_shown",
     "code_version",
     "config_folder",
     "count_parameters",
@@ -49,6 +51,7 @@ __all__ = [
     "run_name",
     "settle",
     "swept_folders",
+    "to_continue",
     "trained_network",
     "unknown_option",
     "using_threads",

@@ -20,9 +20,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from snnbreg.assembly.again import same
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.parallel import IN_USE
-from snnbreg.assembly.schema import takers
+from snnbreg.assembly.schema import RENAMED, takers
 from snnbreg.runs import FolderInUseError
 from snnbreg.training.processes import LostProcessError
 
@@ -62,6 +63,8 @@ def _no_option(key: str, parent: Any) -> str:
     name = parent.get("name") if group else None
     where = f"of {group}={name}" if name else "of the config" if not group else f"of {group}"
     text = unknown_option(key, where, [str(entry) for entry in parent])
+    if option in RENAMED.get(group, {}):
+        return f"{key} is now called {group}.{RENAMED[group][option]}"
     others = takers(group, option)
     if others:
         text += f". {group}={', '.join(others)} take it; ++{key}=... gives it to those alone"
@@ -160,6 +163,8 @@ def run(main: Callable[[], Any]) -> Any:
     try:
         return main()
     except KeyboardInterrupt:
+        if FailedJobs.sweep is not None:
+            print(f"Interrupted. Continue the sweep with:\n  {same()}", file=sys.stderr)
         sys.exit(130)
     except LostProcessError as error:
         print(f"Error: {explain(error)}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,24 @@ def config_folder() -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     raise FileNotFoundError(f"The installation of snnbreg in {package} lacks its folder configs")
+
+
+def shown(arguments: Sequence[str]) -> DictConfig | None:
+    """The config that Hydra's ``--cfg job`` is about to print, not yet checked; None without it.
+
+    Args:
+        arguments: of the command line.
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    for names in (("--cfg", "-c"), ("--config-dir", "-cd"), ("--package", "-p")):
+        parser.add_argument(*names)
+    options, rest = parser.parse_known_args(list(arguments))
+    if options.cfg not in ("job", "all"):
+        return None
+    overrides = [word for word in rest if not word.startswith("-")]
+    if options.config_dir is not None:
+        overrides.append(f"hydra.searchpath=['file://{Path(options.config_dir).resolve()}']")
+    return composed(overrides)
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

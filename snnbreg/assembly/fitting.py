@@ -170,7 +170,7 @@ def fit(
         epochs=epochs, seed=seed, select=select, progress=progress,
         sizes=(data.train.frames.shape[2], outputs, None),
     )  # fmt: skip
-    trainer.resume_with = "the same call and resume=True"
+    trainer.again = "the same call and resume=True"
     test_loader = None if data.test is None else loader(data.test, eval_batch_size)
     summary = _trained(trainer, config, resume, test_loader, class_names)
     if summary["status"] == "interrupted":

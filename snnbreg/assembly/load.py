@@ -97,8 +97,26 @@ def trained_network(
     return network.eval()
 
 
+def init_checkpoint(config: Mapping[str, Any]) -> Path | None:
+    """The checkpoint that ``trainer.init_from`` means, the best one of a run folder; or None.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    source = config["trainer"]["init_from"]
+    if source is None:
+        return None
+    path = RunFolder(source).best if Path(source).is_dir() else Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"trainer.init_from={source}: there is no checkpoint {path}. Give a run folder, or a "
+            "checkpoint such as RUN/checkpoints/last.pt"
+        )
+    return path
+
+
 def load_start(config: Mapping[str, Any], network: nn.Module) -> None:
-    """Give a new network the weights of ``trainer.start``, where that is asked for.
+    """Give a new network the weights of ``trainer.init_from``, where that is asked for.
 
     Args:
         config: checked.
@@ -108,9 +126,8 @@ def load_start(config: Mapping[str, Any], network: nn.Module) -> None:
         FileNotFoundError: there is no such checkpoint.
         ValueError: it is damaged, or that of another network.
     """
-    start = config["trainer"]["start"]
-    if start is not None:
-        path = RunFolder(start).best if Path(start).is_dir() else Path(start)
+    path = init_checkpoint(config)
+    if path is not None:
         load_network(network, load_checkpoint(path)["network"], str(path))
 
 

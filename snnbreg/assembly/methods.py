@@ -35,6 +35,8 @@ from snnbreg.training.processes import Processes
 
 log = logging.getLogger(__name__)
 
+EXTEND_LR = 0.1
+"""``trainer.extend_lr`` where that is null."""
 LONG = 1 << 16  # steps: no weight is so late that it matters to nobody
 
 
@@ -67,14 +69,19 @@ def build_sparsifier(
     config: Config, network: nn.Module, optimizers: Mapping[str, Optimizer], steps_per_epoch: int
 ) -> Sparsifier | None:
     """What ``optim.sparsifier`` asks for, with its first masks; None where it asks for nothing."""
-    settings = config["optim"]["sparsifier"]
-    if settings is None:
+    if config["optim"]["sparsifier"] is None:
         return None
     parameters = dict(network.named_parameters())
     weights = {w.name: parameters[w.name] for w in weights_of(network)}
     course = Course(
         network, weights, optimizers, config["trainer"]["epochs"], steps_per_epoch, config["seed"]
     )
+    return make_sparsifier(config, course)
+
+
+def make_sparsifier(config: Config, course: Course) -> Sparsifier:
+    """What ``optim.sparsifier`` asks for, which is something, in a course."""
+    settings = config["optim"]["sparsifier"]
     options = {key: value for key, value in settings.items() if key != "name"}
     with naming("optim"):
         return SPARSIFIERS[settings["name"]](course, **options)
@@ -88,11 +95,28 @@ def build_schedulers(
 ) -> list[Scheduler]:
     """Schedules of the learning rates and, where asked for, of lambda.
 
-    They span ``epochs``, by default those of the run.
+    They span ``epochs``, by default ``trainer.epochs``. In those that ``trainer.extend`` adds
+    curves keep their last values, learning rates at least the share ``trainer.extend_lr`` of their
+    groups' own; rules that react to what happens (plateau, target) go on.
 
     The delays' optimizer follows ``scheduler.delays``, or the weights' schedule where that is
     null. Warns where lambda lies beyond what the learning rates can move the dual variable.
     """
+    schedulers = make_schedulers(config, optimizers, steps_per_epoch, epochs)
+    sums = schedulers[0].lr_sums(optimizers["weights"])
+    for message in unreachable_lam(optimizers["weights"], sums):
+        log.warning("%s", message)
+    _extend(config, schedulers)
+    return schedulers
+
+
+def make_schedulers(
+    config: Config,
+    optimizers: Mapping[str, Optimizer],
+    steps_per_epoch: int,
+    epochs: int | None = None,
+) -> list[Scheduler]:
+    """The schedules as they are without ``trainer.extend``, see :func:`build_schedulers`."""
     own = config["scheduler"]
     weights = {"name": own["name"], "per": own["per"], **arguments(config, "scheduler")}
     wanted = [("weights", "lr", weights)]
@@ -115,10 +139,23 @@ def build_schedulers(
                     kind, optimizers[name], epochs, steps_per_epoch, field=field, **values
                 )
             )
-    sums = schedulers[0].lr_sums(optimizers["weights"])
-    for message in unreachable_lam(optimizers["weights"], sums):
-        log.warning("%s", message)
     return schedulers
+
+
+def _extend(config: Config, schedulers: list[Scheduler]) -> None:
+    """Let the network go on learning in the epochs that ``trainer.extend`` adds; tell how."""
+    trainer = config["trainer"]
+    share = EXTEND_LR if trainer["extend_lr"] is None else trainer["extend_lr"]
+    if not trainer["extend"]:
+        return
+    for scheduler in schedulers:
+        scheduler.hold_lr(share)
+    log.info(
+        "trainer.extend=%d: epochs %d to %d come after the schedule. Learning rates stay as it "
+        "left them, but at least %g x optim.lr and optim.delay_lr (trainer.extend_lr); sigma and "
+        "lambda stay; a target density is held",
+        trainer["extend"], trainer["epochs"] + 1, trainer["epochs"] + trainer["extend"], share,
+    )  # fmt: skip
 
 
 def build_penalties(config: Config) -> list[Penalty]:
@@ -167,15 +204,17 @@ def build_hooks(
             if trainer[key]:
                 raise ValueError(f"trainer.{key}=true needs a network with delays")
         return [*first, *_rounded(config, network, optimizers)]
+    length = trainer["epochs"] if sparsifier is None else sparsifier.length
     annealed = functools.partial(
         annealed_sigma,
-        epochs=trainer["epochs"] if sparsifier is None else sparsifier.length,
+        epochs=length,
         initial=model.get("sigma", network.sigma),
         decay=model["sigma_decay"],
     )
 
     def sigma(epoch: int) -> float:
-        return annealed(epoch if sparsifier is None else sparsifier.place(epoch))
+        place = epoch if sparsifier is None else sparsifier.place(epoch)
+        return annealed(min(place, length - 1))  # in added epochs it stays
 
     hooks = [make(network, optimizers.values()) for key, make in wanted.items() if trainer[key]]
     return [*first, AnnealedSigma(network, sigma), *hooks, *_rounded(config, network, optimizers)]
@@ -245,7 +284,10 @@ def build_method(
 def _refuse_gradient_settings(config: Config) -> None:
     """Say which settings a method without gradient steps does not use; refuse those asked for."""
     method, trainer = config["optim"]["name"], config["trainer"]
-    keys = ("grad_clip", "penalties", "round_delays_in_place", "clamp_delays", "weight_bits")
+    keys = (
+        "grad_clip", "penalties", "round_delays_in_place", "clamp_delays", "weight_bits",
+        "extend_lr",
+    )  # fmt: skip
     given = [f"trainer.{key}" for key in keys if trainer[key]]
     given += [f"scheduler.{key}" for key in ("lam", "delays") if config["scheduler"][key]]
     if given:

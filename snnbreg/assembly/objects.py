@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,21 @@ def build_dataset(config: Config) -> Any:
         return target_named(config, "dataset")(**arguments(config, "dataset"))
 
 
+def make_network(config: Config, sizes: Mapping[str, Any]) -> nn.Module:
+    """A network with its own initial weights.
+
+    Args:
+        config: checked.
+        sizes: by the argument of the constructor, see :func:`build_network`.
+    """
+    make = target_named(config, "model")
+    taken = inspect.signature(make).parameters
+    filled = {name: size for name, size in sizes.items() if name in taken}
+    with naming("model"):
+        network: nn.Module = make(**filled, **arguments(config, "model"))
+    return network
+
+
 def build_splits(config: Config, device: torch.device = CPU) -> Splits:
     """Load (at first: bin) the recordings; says what there is to know about them.
 
@@ -105,12 +120,7 @@ def build_network(
     width; None where steps are no whole images) where its constructor has arguments of these names.
     """
     torch.manual_seed(config["seed"])
-    make = target_named(config, "model")
-    sizes = {"inputs": channels, "outputs": classes, "image": image}
-    taken = inspect.signature(make).parameters
-    filled = {name: size for name, size in sizes.items() if name in taken}
-    with naming("model"):
-        network: nn.Module = make(**filled, **arguments(config, "model"))
+    network = make_network(config, {"inputs": channels, "outputs": classes, "image": image})
     if not is_method(target_named(config, "optim")):
         with naming("optim"):
             _start_sparse(network, config["optim"])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from snnbreg.assembly.again import run_dir
 from snnbreg.runs import RunFolder
 
 TRAIN = (sys.executable, "-m", "snnbreg", "train")
@@ -120,8 +121,7 @@ class Study:
         if RunFolder(run.folder).in_use() or run.finished():
             return None
         threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
-        folder = str(run.folder).replace("'", "\\'")
-        place = [f"hydra.run.dir='{folder}'", "trainer.resume=true", "trainer.progress=false"]
+        place = [run_dir(run.folder), "trainer.resume=true", "trainer.progress=false"]
         with open(run.folder / "output.txt", "ab") as output:
             return subprocess.Popen(
                 [*self.command, *run.arguments, *place],

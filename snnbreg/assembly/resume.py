@@ -12,14 +12,18 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from snnbreg.assembly.configs import shown
+from snnbreg.assembly.load import init_checkpoint
 from snnbreg.assembly.objects import build_task
 from snnbreg.assembly.schema import check
 from snnbreg.assembly.sweeps import leave_out
+from snnbreg.assembly.values import check_values
 from snnbreg.runs import RunFolder, flat, load_checkpoint, write_atomically
 from snnbreg.training.trainer import best_row
 
 log = logging.getLogger(__name__)
 
+EPOCHS = ("trainer.epochs", "dataset.epochs")
 GROUPS = ("dataset", "model", "optim", "scheduler", "trainer", "logger")
 # Keys that may differ without making it another run: where things lie and how fast they go.
 FREE = {
@@ -31,13 +35,13 @@ FREE = {
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run this run: network, data set, optimizer, schedule and seed."""
+    """What makes a run this run: network, data set, optimizer, schedule, seed and start."""
     fixed = {
         group: {key: value for key, value in config[group].items() if key not in free}
         for group, free in FREE.items()
     }
-    rest = {"seed": config["seed"], "trainer.epochs": config["trainer"]["epochs"]}
-    return {**flat(fixed), **rest}
+    rest = {f"trainer.{key}": config["trainer"][key] for key in ("epochs", "init_from")}
+    return {**flat(fixed), "seed": config["seed"], **rest}
 
 
 def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], source: str) -> None:
@@ -47,11 +51,20 @@ def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], source: str) 
         ValueError: names the keys that differ, with both values.
     """
     was, now = identity(old), identity(new)
-    changed = [
-        f"{key}={now.get(key)} (it was {was.get(key)})"
-        for key in sorted({*was, *now})
-        if was.get(key) != now.get(key)
-    ]
+    if now["trainer.init_from"] is None:  # a run that is continued needs it no more
+        now["trainer.init_from"] = was["trainer.init_from"]
+    keys = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+    changed = [f"{key}={now.get(key)} (it was {was.get(key)})" for key in keys]
+    lengths = [now[key] for key in EPOCHS if key in keys and isinstance(now[key], int)]
+    more = max(lengths, default=0) - was["trainer.epochs"]
+    if more > 0:
+        raise ValueError(
+            f"{source} holds another run: {'; '.join(changed[:4])}. Its schedule spans "
+            f"{was['trainer.epochs']} epochs. To train it {more} epochs longer, use "
+            f"trainer.extend={more} in place of another number of epochs; for another schedule "
+            "start a new run in another folder (hydra.run.dir), from its weights with "
+            f"trainer.init_from={source}"
+        )
     if changed:
         raise ValueError(
             f"{source} holds another run: {'; '.join(changed[:4])}. A run is continued with the "
@@ -60,16 +73,46 @@ def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], source: str) 
         )
 
 
+def refuse_other_end(
+    old: Mapping[str, Any], new: Mapping[str, Any], done: int, source: str
+) -> None:
+    """Refuse to end a run before what it has done, or to change how its added epochs are trained.
+
+    Args:
+        old: its config so far.
+        new: the one to continue with.
+        done: its finished epochs.
+        source: what holds the run, for messages.
+
+    Raises:
+        ValueError: says what is possible.
+    """
+    was, now = old["trainer"], new["trainer"]
+    added = done - now["epochs"]
+    if added > (now["extend"] or 0):
+        raise ValueError(
+            f"{source} has {done} epochs already: trainer.extend={now['extend']} must be at least "
+            f"{added}, which ends the run as it is"
+        )
+    if added > 0 and was["extend_lr"] != now["extend_lr"]:
+        raise ValueError(
+            f"{source} has trained {added} epochs with trainer.extend_lr={was['extend_lr']}, so "
+            f"that {now['extend_lr']} would make it another run: leave trainer.extend_lr out, or "
+            f"start a new run with trainer.init_from={source}"
+        )
+
+
 def with_overrides(
-    saved: Mapping[str, Any], cfg: DictConfig, overrides: Sequence[str], source: str
+    saved: Mapping[str, Any], cfg: DictConfig, overrides: Sequence[str], source: str, done: int
 ) -> dict[str, Any]:
-    """A saved config with the command line's overrides on top; each change is logged.
+    """A saved config with the command line's overrides on top; each change that is taken is logged.
 
     Args:
         saved: the run's own config.
         cfg: the config as Hydra composed it from today's files and ``overrides``.
         overrides: as typed, such as ``trainer.select=deployed`` or ``logger=wandb``.
         source: where ``saved`` comes from, for messages.
+        done: the run's finished epochs.
     """
     config = copy.deepcopy(dict(saved))
     composed: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -89,14 +132,31 @@ def with_overrides(
             continue
         elif key in composed:
             config[key] = composed[key]
+    config = check(config, saved=True)
+    refuse_changes(saved, config, source)
+    refuse_other_end(saved, config, done, source)
     old, new = flat(saved), flat(config)
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if before != after:
             log.info("Override on the command line: %s=%s (it was %s)", key, after, before)
-    config = check(config, saved=True)
-    refuse_changes(saved, config, source)
     return config
+
+
+def check_shown(arguments: Sequence[str]) -> None:
+    """Check the config that ``--cfg job`` prints, as that of a new run; without it, do nothing.
+
+    Args:
+        arguments: of the command line.
+
+    Raises:
+        ValueError: names the key.
+    """
+    cfg = shown(arguments)
+    if cfg is not None:
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
+        leave_out(plain, arguments)
+        check_values(check(plain))
 
 
 def settle(
@@ -138,7 +198,8 @@ def settle(
     checkpoint = None
     if isinstance(resume, str):
         checkpoint = load_checkpoint(resume)
-        config = with_overrides(check(checkpoint["config"], saved=True), cfg, overrides, resume)
+        saved = check(checkpoint["config"], saved=True)
+        config = with_overrides(saved, cfg, overrides, resume, checkpoint["epoch"])
         best = _best_until(checkpoint, Path(resume).with_name("best.pt"))
         _refuse_lost_best(config, checkpoint, best, resume)
         run.save(run.best, best)
@@ -150,18 +211,31 @@ def settle(
             refuse_changes(saved, config, str(folder))
             config["trainer"]["threads"] = saved["trainer"]["threads"]
         else:
-            config = with_overrides(saved, cfg, overrides, str(folder))
+            done = 0 if checkpoint is None else checkpoint["epoch"]
+            config = with_overrides(saved, cfg, overrides, str(folder), done)
         if checkpoint is not None:
             _refuse_lost_best(config, checkpoint, _best_until(checkpoint, run.best), str(folder))
     else:
         config = check(cfg)
+        init_checkpoint(config)  # is it there?
+    check_values(config)
     config["trainer"]["resume"] = False
     # The last bits of sums depend on it, so that a run keeps the number it started with.
     config["trainer"]["threads"] = config["trainer"]["threads"] or torch.get_num_threads()
     write_yaml(run.config, OmegaConf.create(config))
+    if checkpoint is not None:
+        _reopen(run, config, checkpoint["epoch"])
     if not exists and HydraConfig.initialized():
         _write_hydra_folder(folder / ".hydra", cfg)
     return config, checkpoint
+
+
+def _reopen(run: RunFolder, config: Mapping[str, Any], done: int) -> None:
+    """Delete the summary of a completed run that is extended: until its new end it has none."""
+    trainer = config["trainer"]
+    summary = run.read_summary() or {}
+    if summary.get("status") == "completed" and done < trainer["epochs"] + (trainer["extend"] or 0):
+        run.summary.unlink()
 
 
 def _write_hydra_folder(folder: Path, cfg: DictConfig) -> None:

@@ -43,7 +43,8 @@ EXTRA: dict[str, dict[str, Any]] = {
         "resume": Any, "threads": typing.Optional[int],  # noqa: UP045
         "round_delays_in_place": bool, "clamp_delays": bool,
         "grad_clip": typing.Optional[float], "penalties": list[Any],  # noqa: UP045
-        "start": typing.Optional[str], "weight_bits": typing.Optional[int],  # noqa: UP045
+        "init_from": typing.Optional[str], "weight_bits": typing.Optional[int],  # noqa: UP045
+        "extend_lr": typing.Optional[float],  # noqa: UP045
     },
     "logger": {},
     "method": {},  # of a method in the group optim, which makes no gradient steps
@@ -63,13 +64,16 @@ EXTRA_DEFAULTS: dict[str, dict[str, Any]] = {
         ],
         "sparsifier": None,
     },
-    "trainer": {"penalties": [], "start": None, "weight_bits": None},
+    "scheduler": {"per": "epoch", "delays": None, "lam": None},
+    "trainer": {"penalties": [], "init_from": None, "weight_bits": None, "extend_lr": None},
 }
 # Keys that a group's file may leave out likewise.
 OPTIONAL = {"model": {"sigma_decay"}}
 # Keys of earlier versions that decided nothing; where the schema lacks one now, a saved config may
 # still say it, and loses it.
 FORMER: dict[str, set[str]] = {"dataset": {"binning"}}
+# Keys by their former names, which an older config may say.
+RENAMED: dict[str, dict[str, str]] = {"trainer": {"start": "init_from"}}
 # Arguments that building fills in, or that nobody should set from a config.
 FILLED: dict[str, set[str]] = {
     "dataset": set(),
@@ -148,6 +152,19 @@ def _defaults(target: Callable[..., Any] | None, keys: list[str]) -> dict[str, A
     }
 
 
+def defaults_of(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a group's keys that have one, whatever its file in ``configs`` says.
+
+    Args:
+        group: config group.
+        values: its keys, of which ``name`` counts.
+    """
+    target = target_of(group, str(values["name"]))
+    extra = EXTRA_DEFAULTS.get(kind_of(group, target), {})
+    defaults = {**extra, **_defaults(target, list(values))}
+    return {key: default for key, default in defaults.items() if key in values}
+
+
 def options(group: str, name: str) -> list[str]:
     """The keys a group may have with this ``name``; none where there is no such name."""
     try:
@@ -182,6 +199,9 @@ def check_group(group: str, values: Mapping[str, Any], saved: bool = False) -> d
     target = target_of(group, name)
     optional = OPTIONAL.get(group, set())
     values = {**{key: EXTRA_DEFAULTS[group][key] for key in optional}, **values}
+    for old, key in RENAMED.get(group, {}).items():
+        if old in values:
+            values[key] = values.pop(old)
     if saved or is_dotted(name):
         valid = list(OmegaConf.structured(schema_of(target, group)))
         former = FORMER.get(group, set()) - set(valid) if saved else set()

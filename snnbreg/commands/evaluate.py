@@ -29,7 +29,7 @@ says which of their steps count."""
 FREE_OF_EXPORT = ("dataset.root", "dataset.cache", "dataset.eval_batch_size")
 
 
-def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
+def evaluate_run(folder: str, overrides: list[str]) -> dict[str, Any]:
     """Evaluate a checkpoint of a run folder.
 
     Args:
@@ -37,7 +37,8 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
         overrides: ``key=value``; keys of :data:`OWN` or of :data:`FREE`.
 
     Returns:
-        ``acc``, ``loss``, ``samples``, ``nonzero`` and ``density``.
+        ``split``, ``checkpoint`` (as asked for) and ``evaluation``, then the figures: ``acc``,
+        ``loss``, ``samples``, ``nonzero`` and ``density``.
 
     Raises:
         ValueError: another key, which would make it another network or another data set.
@@ -58,10 +59,11 @@ def evaluate_run(folder: str, overrides: list[str]) -> dict[str, float]:
         figures = evaluate(network, loader, assembly.build_task(config), own["evaluation"])
     weights = [entry.weight for entry in weights_of(network)]
     nonzero = sum(int((weight != 0).sum()) for weight in weights)
-    return {**figures, "nonzero": nonzero, "density": nonzero / sum(w.numel() for w in weights)}
+    density = nonzero / sum(w.numel() for w in weights)
+    return {**own, **figures, "nonzero": nonzero, "density": density}
 
 
-def evaluate_export(folder: str, overrides: list[str]) -> dict[str, float]:
+def evaluate_export(folder: str, overrides: list[str]) -> dict[str, Any]:
     """Run an exported network on a split, event by event.
 
     Args:
@@ -69,8 +71,8 @@ def evaluate_export(folder: str, overrides: list[str]) -> dict[str, float]:
         overrides: ``key=value``; ``split`` or of :data:`FREE_OF_EXPORT`.
 
     Returns:
-        ``acc``, ``loss``, ``samples``, ``nonzero``, ``density`` (of the trained network's weights)
-        and ``bits``.
+        ``split``, ``evaluation`` (deployed, which an export always is), ``acc``, ``loss``,
+        ``samples``, ``nonzero``, ``density`` (of the trained network's weights) and ``bits``.
 
     Raises:
         ValueError: another key, or a damaged file.
@@ -96,6 +98,7 @@ def evaluate_export(folder: str, overrides: list[str]) -> dict[str, float]:
         samples += len(answers)
     density = network.nonzero / network.about["trained"]["weights"]
     return {
+        **own, "evaluation": "deployed",
         "acc": right / counted, "loss": loss / counted, "samples": samples,
         "nonzero": network.nonzero, "density": density, "bits": network.bits,
     }  # fmt: skip

@@ -23,9 +23,19 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    config: Mapping[str, Any], run: RunFolder, checkpoint: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    run: RunFolder,
+    checkpoint: Mapping[str, Any] | None = None,
+    again: str | None = None,
 ) -> dict[str, Any]:
-    """Train what a checked config describes into a run folder; returns the run's summary."""
+    """Train what a checked config describes into a run folder; returns the run's summary.
+
+    Args:
+        config: checked.
+        run: where it is written.
+        checkpoint: what to continue from.
+        again: the command that continues it, told where it is interrupted; empty: not told.
+    """
     device = assembly.build_device(config)
     with assembly.in_turn(Processes()):
         splits = assembly.build_splits(config, device)
@@ -36,6 +46,8 @@ def train(
     trainer = assembly.build_trainer(config, network, splits, run, device)
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint, str(run.path))
+    if again is not None:
+        trainer.again = again
     if splits.train.class_names and trainer.processes.writes:
         run.write_classes(splits.train.class_names)
     with assembly.using_threads(config), assembly.logging_to(config, run, trainer):
@@ -69,7 +81,8 @@ def main(cfg: DictConfig) -> float:
         finished = run.finished() and (sweep or trained >= config["trainer"]["epochs"])
         summary = run.read_summary() if sweep and finished else None
         if summary is None:
-            summary = train(config, run, checkpoint)
+            again = "" if sweep else assembly.to_continue(path)
+            summary = train(config, run, checkpoint, again)
     if processes.writes:
         if not (sweep and finished):
             print(summary_table(summary))
@@ -85,6 +98,7 @@ def run(arguments: list[str]) -> None:
     """Train as these arguments of Hydra's command line say."""
     with assembly.joined(arguments) as given:
         sys.argv[1:] = given  # where Hydra looks
+        assembly.check_shown(given)
         try:
             main()
         finally:

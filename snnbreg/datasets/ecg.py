@@ -72,6 +72,13 @@ class ECG:
     split_seed: int = 0
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what does not depend on the files."""
+        if self.unlabelled not in ("published", "ignored"):
+            raise ValueError(
+                f"dataset.unlabelled must be published or ignored, got {self.unlabelled!r}"
+            )
+
     def load(self) -> Splits:
         """Return the splits.
 
@@ -79,10 +86,6 @@ class ECG:
             FileNotFoundError: if ``root`` lacks a file.
             OSError, ValueError: if a file is damaged or a setting impossible.
         """
-        if self.unlabelled not in ("published", "ignored"):
-            raise ValueError(
-                f"dataset.unlabelled must be published or ignored, got {self.unlabelled!r}"
-            )
         found = read_pack() if self.root is None else _read_folder(Path(self.root).expanduser())
         if self.unlabelled == "published":
             found = {k: beats._replace(labels=beats.labels.clip(0)) for k, beats in found.items()}

@@ -127,6 +127,10 @@ class EncodedImages(ImageDataset):
     noise_seed: int = 0
     target: str = "label"
 
+    def __post_init__(self) -> None:
+        """Refuse settings that no image can go with."""
+        self.image_encoder()
+
     def image_encoder(self) -> ImageEncoder | None:
         """Return what turns a batch of images into a sequence.
 

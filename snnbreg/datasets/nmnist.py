@@ -57,6 +57,10 @@ class NMNIST:
 
     CLASSES = 10
 
+    def __post_init__(self) -> None:
+        """Refuse settings that no file can go with."""
+        self._augmented_loader(self._grid().steps)
+
     def load(self) -> Splits:
         """Return the splits.
 
@@ -64,12 +68,7 @@ class NMNIST:
             FileNotFoundError: if a folder is missing; says how to get it.
             OSError, ValueError: if a file is damaged or a setting impossible.
         """
-        if self.binning != "fixed":
-            raise ValueError(
-                f"dataset.binning must be fixed for nmnist, got {self.binning!r}: no other one "
-                "is published for it"
-            )
-        grid = Binning("fixed", UNITS, UNITS, self.bin_ms, self.duration_ms)
+        grid = self._grid()
         augmented = self._augmented_loader(grid.steps)
         root = data_root("nmnist", self.root, self.cache)
         folders = require("nmnist", root, ("NMNIST/Train", "NMNIST/Test"))
@@ -84,6 +83,14 @@ class NMNIST:
             split_seed=self.split_seed,
             augmented_loader=augmented,
         )
+
+    def _grid(self) -> Binning:
+        if self.binning != "fixed":
+            raise ValueError(
+                f"dataset.binning must be fixed for nmnist, got {self.binning!r}: no other one "
+                "is published for it"
+            )
+        return Binning("fixed", UNITS, UNITS, self.bin_ms, self.duration_ms)
 
     def _augmented_loader(self, steps: int) -> Callable[..., FrameLoader] | None:
         """All steps and polarities of a recording are the colours of one image, moved together."""

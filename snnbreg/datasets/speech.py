@@ -57,6 +57,11 @@ class SpeechDataset(ABC):
     CLASSES: ClassVar[int]
     PUBLISHED: ClassVar[str] = "delrec_shd"  # the grid that binning=delrec means
 
+    def __post_init__(self) -> None:
+        """Refuse settings that no file can go with."""
+        self._grid()
+        augmentation(self.augment, self.max_shift)
+
     @abstractmethod
     def load(self) -> Splits:
         """Return the splits.

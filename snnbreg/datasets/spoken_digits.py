@@ -60,6 +60,11 @@ class SpokenDigits(SpeechDataset):
     NAME = "spoken_digits"
     CLASSES = 10
 
+    def __post_init__(self) -> None:
+        """See the base class."""
+        super().__post_init__()
+        _check_fold(self.fold)
+
     def load(self) -> Splits:
         """Return the splits.
 
@@ -122,10 +127,7 @@ def fold_members(fold: int, labels: Array, source: str) -> dict[str, Array]:
     Raises:
         ValueError: if there is no such fold or the labels are not those of the listed recordings.
     """
-    if fold not in range(FOLDS):
-        raise ValueError(
-            f"dataset.fold must be 0 to {FOLDS - 1} (0 has the splits of the files), got {fold}"
-        )
+    _check_fold(fold)
     listing = read_listing()
     if not np.array_equal(labels, listing["digit"]):
         raise ValueError(
@@ -136,3 +138,10 @@ def fold_members(fold: int, labels: Array, source: str) -> dict[str, Array]:
     role = ((listing["recording"] - _FIRST) // _BLOCK - fold) % FOLDS
     parts = {"train": role > 1, "valid": role == 1, "test": role == 0}
     return {split: np.flatnonzero(chosen) for split, chosen in parts.items()}
+
+
+def _check_fold(fold: int) -> None:
+    if fold not in range(FOLDS):
+        raise ValueError(
+            f"dataset.fold must be 0 to {FOLDS - 1} (0 has the splits of the files), got {fold}"
+        )

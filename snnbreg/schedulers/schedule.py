@@ -66,6 +66,17 @@ class Schedule:
         self.t = t
         self._write()
 
+    def hold(self, share: float, since: int) -> None:
+        """From step ``since`` on, let no value be below a share of its group's own one."""
+        values = self.values
+
+        def held(t: int, base: Any) -> Any:
+            value = values(t, base)
+            return value if t < since else max(value, share * base)
+
+        self.values = held
+        self._write()
+
     def state_dict(self) -> dict[str, Any]:
         """The count and the groups' own values: plain numbers."""
         return {"t": self.t, "bases": list(self.bases)}
@@ -137,6 +148,16 @@ class Scheduler:
         """Go to the start of an epoch, counted from 0."""
         for schedule in self.schedules:
             schedule.go(epoch * self.steps_per_epoch if self.per == "step" else epoch)
+
+    def hold_lr(self, share: float) -> None:
+        """In epochs after the run's end, let no learning rate be below a share of its own value.
+
+        A curve that has ended otherwise keeps its last value, which is next to nothing for most.
+        """
+        steps = self.epochs if self.per == "epoch" else self.epochs * self.steps_per_epoch
+        for schedule in self.schedules:
+            if schedule.field == "lr":
+                schedule.hold(share, steps)
 
     def lr_sums(self, optimizer: Optimizer) -> list[float]:
         """The sum of the learning rate over all steps of the run, one per parameter group."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import netrc
 import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +15,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from snnbreg.training.network import delays_of, weights_of
+
+log = logging.getLogger(__name__)
 
 
 class Logger(Protocol):
@@ -85,7 +89,7 @@ class WandbLogger:
         marker.parent.mkdir(parents=True, exist_ok=True)
         run_id = marker.read_text().strip() if marker.exists() else secrets.token_hex(4)
         marker.write_text(run_id)
-        self._wandb = wandb
+        self._wandb, self._folder = wandb, marker.parent
         try:
             self._run = wandb.init(
                 dir=str(folder),
@@ -121,6 +125,12 @@ class WandbLogger:
         if summary is not None:
             self._run.summary.update(dict(summary))
         self._run.finish(exit_code=0 if summary is not None else 1)
+        if self._run.offline:
+            # a run that was continued has a folder of each time, and W&B joins them by its id
+            folders = sorted(str(path) for path in self._folder.glob("offline-run-*"))
+            log.info(
+                "W&B ran offline. To upload the run:\n  %s", shlex.join(["wandb", "sync", *folders])
+            )
 
 
 class TensorboardLogger:

@@ -59,7 +59,7 @@ class Trainer:
         valid: validation batches.
         run: where the run is written.
         config: the resolved config, kept in every checkpoint.
-        epochs: epochs of the whole run.
+        epochs: that the schedules of the method span.
         seed: of everything random in training.
         select: what chooses the best checkpoint: the task's measure on the validation samples in
             an evaluation, ``published`` or ``deployed``, or ``last``: no choice, so that
@@ -67,6 +67,14 @@ class Trainer:
         loggers: told of every epoch.
         progress: show a bar when standard error is a terminal.
         sizes: what the network was built for; kept in checkpoints, for those who read them.
+        extend: epochs after these; None for none.
+
+    Attributes:
+        epochs: of the whole run.
+        again: what continues the run on the command line; empty where something else says it.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     def __init__(
@@ -85,21 +93,24 @@ class Trainer:
         loggers: Sequence[Logger] = (),
         progress: bool = True,
         sizes: Sequence[Any] = (),
+        extend: int | None = None,
     ) -> None:
         if epochs < 1:
             raise ValueError(f"trainer.epochs must be at least 1, not {epochs}")
+        if extend is not None and extend < 0:
+            raise ValueError(f"trainer.extend must be at least 0, or null, not {extend}")
         if select not in SELECT:
             raise ValueError(f"trainer.select={select} must be one of {', '.join(SELECT)}")
         self.network, self.task, self.method = network, task, method
         self.train, self.valid = train, valid
         self.run, self.config = run, dict(config)
-        self.epochs, self.seed, self.select = epochs, seed, select
+        self.epochs, self.seed, self.select = epochs + (extend or 0), seed, select
         self.loggers, self.progress = list(loggers), progress
         self.sizes = tuple(sizes)
-        self.resume_with = f"hydra.run.dir={run.path} trainer.resume=true"
         self.supports = Supports(weights_of(network))
         self.history: list[dict[str, Any]] = []
         self.processes = Processes()
+        self.again = f"hydra.run.dir={run.path} trainer.resume=true"
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -123,6 +134,7 @@ class Trainer:
             unit="batch",
             disable=not (self.progress and self.processes.writes and sys.stderr.isatty()),
             dynamic_ncols=True,
+            bar_format="{desc}whole run {percentage:3.0f}%|{bar}{r_bar}",
         )
         try:
             with bar:
@@ -140,7 +152,7 @@ class Trainer:
 
     def _how_to_go_on(self) -> str:
         done = f"after {len(self.history)} of {self.epochs} epochs"
-        return f"{done}; continue with {self.resume_with}"
+        return f"{done}. Continue with:\n  {self.again}" if self.again else done
 
     def _prepare_folder(self) -> None:
         self.run.write_metrics(self.history)

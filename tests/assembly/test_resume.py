@@ -123,6 +123,28 @@ def test_nothing_but_places_and_speed_may_change(small: Callable[..., dict[str, 
         refuse_changes(config, {**config, "trainer": {**config["trainer"], "epochs": 9}}, "it")
 
 
+def test_another_run_begins_with_its_weights(
+    start: Any, finished: Path, train: Train, tmp_path: Path
+) -> None:
+    """Under the key's former name too, in a config that was saved then."""
+    best = load_checkpoint(finished / "checkpoints" / "best.pt")["network"]
+    config, _ = start(tmp_path / "new", f"trainer.init_from={finished}", "optim=adam")
+    train(config, RunFolder(tmp_path / "new"))
+    first = load_checkpoint(RunFolder(tmp_path / "new").initial)
+    assert all(torch.equal(value, best[name]) for name, value in first["network"].items())
+    path = tmp_path / "new" / "config.yaml"
+    assert f"init_from: {finished}" in path.read_text()
+    path.write_text(path.read_text().replace("init_from:", "start:"))
+    config, _ = start(tmp_path / "new", "trainer.resume=true")
+    assert config["trainer"]["init_from"] == str(finished)
+    assert "start" not in config["trainer"]
+    with pytest.raises(ValueError, match=r"another run: trainer\.init_from=elsewhere"):
+        start(tmp_path / "new", "trainer.resume=true", "trainer.init_from=elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"init_from=nowhere: .*Give a run folder"):
+        start(tmp_path / "newer", "trainer.init_from=nowhere")
+    assert not (tmp_path / "newer").exists()
+
+
 def test_a_choice_whose_checkpoint_was_not_kept_is_refused(
     start: Any, train: Train, tmp_path: Path
 ) -> None:

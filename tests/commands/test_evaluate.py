@@ -34,6 +34,14 @@ def test_training_samples_are_evaluated_as_they_are(folder: str, evaluation: str
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5)
 
 
+def test_the_figures_say_of_what_they_are(folder: str) -> None:
+    found = evaluate_run(folder, ["split=valid", "checkpoint=last", "evaluation=deployed"])
+    names = ["split", "checkpoint", "evaluation", "loss", "acc", "samples", "nonzero", "density"]
+    assert list(found) == names
+    assert list(found.values())[:3] == ["valid", "last", "deployed"]
+    assert list(evaluate_run(folder, []).values())[:3] == ["test", "best", "published"]
+
+
 @pytest.mark.parametrize("option", [
     "model.tau=5", "model.hidden=[12,10]", "dataset.bin_ms=100", "dataset.fold=1",
     "dataset.augment=none", "optim.lr=1", "seed=3", "model=shd",

@@ -42,7 +42,7 @@ def network_of(config: dict[str, Any], folder: Path, name: str = "last") -> Any:
 def test_a_run_trains_whole_numbers_on_the_support_it_was_given(
     start: Path, small: Small, train: Train, tmp_path: Path
 ) -> None:
-    config = small(*TUNED, f"trainer.start={start}", "trainer.weight_bits=4")
+    config = small(*TUNED, f"trainer.init_from={start}", "trainer.weight_bits=4")
     summary = train(config, RunFolder(tmp_path))
     before = network_of(config, start, "best").state_dict()
     network = network_of(config, tmp_path)
@@ -65,7 +65,7 @@ def test_the_weights_before_rounding_are_kept(
     start: Path, small: Small, train: Train, tmp_path: Path
 ) -> None:
     """With steps too small to reach the next whole number, the rounded weights never move."""
-    config = small(*TUNED, f"trainer.start={start}", "optim.lr=1e-7")
+    config = small(*TUNED, f"trainer.init_from={start}", "optim.lr=1e-7")
     train(config, RunFolder(tmp_path))
     states = [load_checkpoint(RunFolder(tmp_path).checkpoint(n)) for n in ("initial", "last")]
     (first, last) = (
@@ -83,7 +83,7 @@ def test_the_weights_before_rounding_are_kept(
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     start: Path, small: Small, train: Train, tmp_path: Path
 ) -> None:
-    config = small(*TUNED, f"trainer.start={start}")
+    config = small(*TUNED, f"trainer.init_from={start}")
     train(config, RunFolder(tmp_path / "whole"))
     whole = load_checkpoint(RunFolder(tmp_path / "whole").last)
     states: list[Any] = []
@@ -101,7 +101,7 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     trainer._record = recorded  # type: ignore[method-assign]
     trainer.fit()
     again = RunFolder(tmp_path / "again")
-    train({**config, "trainer": {**config["trainer"], "start": "gone"}}, again, states[0])
+    train({**config, "trainer": {**config["trainer"], "init_from": "gone"}}, again, states[0])
     found = load_checkpoint(again.last)
     for key in ("network", "optimizers", "hooks"):
         assert_equal_states(found[key], whole[key])
@@ -116,6 +116,6 @@ def test_what_cannot_be_trained_so_is_refused(
         (["model.hidden=[9]"], "another network|size mismatch|does not fit"),
     ):
         with pytest.raises(ValueError, match=message):
-            train(small(*TUNED, f"trainer.start={start}", *changes), RunFolder(tmp_path / "a"))
+            train(small(*TUNED, f"trainer.init_from={start}", *changes), RunFolder(tmp_path / "a"))
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        train(small(*TUNED, f"trainer.start={tmp_path}"), RunFolder(tmp_path / "b"))
+        train(small(*TUNED, f"trainer.init_from={tmp_path}"), RunFolder(tmp_path / "b"))

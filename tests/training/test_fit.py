@@ -13,6 +13,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from plain_networks import Batches, Delayed, batches
 from snnbreg.runs import RunFolder, load_checkpoint
@@ -228,7 +229,8 @@ def test_a_process_that_does_not_write_leaves_no_file(make: Callable[..., Traine
         (DivergedError("too large"), "diverged", "ERROR", "too large"),
         (
             KeyboardInterrupt(), "interrupted", "WARNING",
-            "Interrupted after 1 of 3 epochs; continue with hydra.run.dir={} trainer.resume=true",
+            "Interrupted after 1 of 3 epochs. Continue with:\n"
+            "  hydra.run.dir={} trainer.resume=true",
         ),
     ],
 )  # fmt: skip
@@ -303,6 +305,44 @@ def test_every_epoch_is_told(
     )
 
 
+@pytest.mark.parametrize(("done", "percent"), [(3, "  8%"), (20, " 50%")])
+def test_the_bar_says_of_what_its_percentage_is(
+    make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, done: int, percent: str
+) -> None:
+    formats: list[str] = []
+
+    def bar(**options: Any) -> None:
+        formats.append(options["bar_format"])
+        raise InterruptedError
+
+    monkeypatch.setattr(trainer, "tqdm", bar)
+    with pytest.raises(InterruptedError):
+        make().fit()
+    meter = tqdm.format_meter(
+        done, 40, 5.0, prefix="epoch 2/10: ", unit="batch", postfix="loss 1", bar_format=formats[0]
+    )
+    assert meter.startswith(f"epoch 2/10: whole run {percent}|")
+    assert f"| {done}/40 [00:05<" in meter
+    assert meter.endswith(", loss 1]")
+
+
+def test_where_something_else_says_how_to_go_on_the_run_does_not(
+    make: Callable[..., Trainer], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = make()
+    one.again = ""
+    one._epoch = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    assert one.fit() == "interrupted"
+    assert caplog.messages == ["Interrupted after 0 of 3 epochs"]
+
+
+def test_epochs_may_be_added(make: Callable[..., Trainer]) -> None:
+    one = make(epochs=2, extend=1)
+    one.fit()
+    assert [row["epoch"] for row in one.history] == [1, 2, 3]
+    assert make(epochs=2, extend=0).epochs == make(epochs=2).epochs == 2
+
+
 def test_seconds_are_those_of_the_epoch_to_milliseconds(
     make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +371,8 @@ def test_settings_that_cannot_be_are_refused(make: Callable[..., Trainer]) -> No
     with pytest.raises(ValueError, match=r"trainer\.epochs must be at least 1, not 0"):
         make(epochs=0)
     assert make(epochs=1).fit() == "completed"
+    with pytest.raises(ValueError, match=r"trainer\.extend must be at least 0, or null, not -1"):
+        make(extend=-1)
     with pytest.raises(ValueError, match="select=best must be one of published, deployed, last"):
         make(select="best")
     defaults = make()

@@ -28,7 +28,7 @@ class Course:
         network: all that is rewound when a method starts again.
         weights: the weight matrices by name: parameters of the network.
         optimizers: by name; ``weights`` has the weight matrices.
-        epochs: of the whole run.
+        epochs: of the whole run; ``trainer.extend`` adds some to them.
         steps_per_epoch: batches per epoch.
         seed: of everything random.
     """
@@ -49,6 +49,10 @@ class Course:
         if not 0 <= share <= 1:
             raise ValueError(f"Invalid {option}: {share!r}. It is a share of the run, in [0, 1].")
         return round(share * self.epochs * self.steps_per_epoch)
+
+    def beyond(self, epoch: int) -> int:
+        """How many of the epochs up to this one, counted from 0, come after the run's own ones."""
+        return max(0, epoch + 1 - self.epochs)
 
 
 class Sparsifier:
@@ -118,7 +122,10 @@ class Sparsifier:
         self.schedules = schedules
 
     def place(self, epoch: int) -> int:
-        """The epoch of the schedules in an epoch of the run, both counted from 0."""
+        """The epoch of the schedules in an epoch of the run, both counted from 0.
+
+        In an epoch after the run's own ones it lies as far behind the schedules' end.
+        """
         return epoch
 
     # -- the masks -------------------------------------------------------------------------------

@@ -99,7 +99,9 @@ class Magnitude(_StartsAgain):
         if epoch < self.length:
             return epoch
         again = self.course.epochs - self.length
-        return epoch - again if self.method == "learning_rate" else self.length - 1
+        if self.method == "learning_rate":
+            return epoch - again
+        return self.length - 1 + self.course.beyond(epoch)
 
     def pruning(self, epoch: int) -> bool:
         """After the dense epochs."""
@@ -157,7 +159,8 @@ class Iterative(_StartsAgain):
 
     def place(self, epoch: int) -> int:
         """See the base class."""
-        return min(epoch - self.round(epoch) * (self.length - self.first), self.length - 1)
+        within = epoch - self.round(epoch) * (self.length - self.first)
+        return min(within, self.length - 1) + self.course.beyond(epoch)
 
     def before_epoch(self, epoch: int) -> None:
         """Remember all values where it is time to."""
