@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,22 +98,6 @@ def test_a_sweep_knows_the_folders_of_its_jobs(
     job = OmegaConf.create({"hydra": {"runtime": {"output_dir": str(tmp_path / "finished")}}})
     FailedJobs().on_job_end(job, JobReturn(status=JobStatus.COMPLETED))
     assert swept_folders() == [tmp_path / "finished", tmp_path / "new"]
-
-
-def test_a_sweep_that_is_stopped_says_how_to_go_on(sweep: Sweep, tmp_path: Path) -> None:
-    """The whole of it, not the run that was stopped."""
-    (tmp_path / "stop.py").write_text(
-        "import signal\ndef network(inputs, outputs):\n    signal.raise_signal(signal.SIGTERM)\n"
-    )
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "stop.yaml").write_text("name: stop.network\n")
-    words = [f"--config-dir={tmp_path}", "model=stop", "~model.hidden", "seed=0,1"]
-    done = sweep(*words)
-    assert done.returncode == 130, done.stderr
-    assert f" hydra.sweep.dir={tmp_path}/sweep {words[0]} model=stop" in done.stderr
-    again = done.stderr.split("Continue the sweep with:\n  ")[1].splitlines()[0]
-    assert again == shlex.join(done.args)
-    assert "trainer.resume" not in done.stderr + done.stdout
 
 
 def test_lambda_is_swept_for_those_alone_that_have_one(sweep: Sweep, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 
-OWN = ("hydra.run.dir=", "trainer.resume=")
+OWN = "hydra.run.dir="
 
 
 def to_continue(folder: Path) -> str:
@@ -20,9 +20,11 @@ def to_continue(folder: Path) -> str:
     The folder's ``config.yaml`` says what the run is, so that no override of it is repeated;
     options of Hydra, such as ``--config-dir``, are.
     """
-    task = HydraConfig.get().overrides.task
-    kept = [word for word in sys.argv[1:] if word not in task and not word.startswith(OWN)]
-    return shlex.join([*_program(), *kept, run_dir(folder), "trainer.resume=true"])
+    given = HydraConfig.get().overrides
+    options = [word for word in sys.argv[1:] if word not in (*given.task, *given.hydra)]
+    kept = [word for word in given.hydra if word in sys.argv and not word.startswith(OWN)]
+    # Hydra takes no override before an option where another one follows it
+    return shlex.join([*_program(), *options, *kept, run_dir(folder), "trainer.resume=true"])
 
 
 def same() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +12,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from snnbreg.assembly import again
+from snnbreg.assembly import again, cli
 from tests_support import ROOT
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A run inside Hydra, with two overrides of the config and one of Hydra."""
-    words = ["optim.lam=3", "trainer.resume=true", "hydra.run.dir=old", "hydra.verbose=true"]
-    monkeypatch.setattr(sys, "argv", ["train.py", "--config-dir", "my configs", *words])
+    words = ["optim.lam=3", "hydra.verbose=true", "trainer.resume=true", "hydra.run.dir=old"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words, "--config-dir", "my configs"])
     monkeypatch.setattr(sys, "orig_argv", ["python3", *sys.argv])
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose("config", words, return_hydra_config=True)
@@ -60,6 +61,29 @@ def test_any_folder_survives_shell_and_hydra(started: None, folder: str) -> None
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose("config", [override], return_hydra_config=True)
     assert config.hydra.run.dir == folder
+
+
+def test_a_sweep_that_is_stopped_is_continued_by_its_own_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["/v/bin/snnbreg", "-m", "seed=0,1", "model.hidden=[8]"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    handler = signal.getsignal(signal.SIGTERM)
+    for sweep, said in (
+        (None, ""),
+        (tmp_path, "Continue the sweep with:\n  snnbreg train -m seed=0,1 'model.hidden=[8]'\n"),
+    ):
+        monkeypatch.setattr(cli.FailedJobs, "sweep", sweep)
+        with pytest.raises(SystemExit) as stop:
+            cli.run(main)
+        assert stop.value.code == 130
+        found = capsys.readouterr().err
+        assert found.endswith(said)
+        assert bool(found) == bool(said)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_processes_of_one_machine_are_started_by_torchrun(
