@@ -105,6 +105,21 @@ def test_learning_rates_stay_but_not_below_a_share(
     assert group["lr"] / 0.04 == pytest.approx(of_delays)
 
 
+@pytest.mark.parametrize("sparsifier", [
+    "{name: magnitude, method: fine_tune}", "{name: magnitude, retrain: 0.4}", "{name: iterative, rounds: 1}",
+])  # fmt: skip
+def test_methods_that_rewind_the_schedule_learn_on_too(start: Start, sparsifier: str) -> None:
+    """Their schedules span one or two epochs, and are rewound once; added epochs lie behind."""
+    run = start(
+        "run", "optim=adam", f"optim.sparsifier={sparsifier}", "trainer.extend=2",
+        "scheduler=linear", "scheduler.per=epoch", "optim.lr=0.01", "trainer.extend_lr=0.05",
+    )  # fmt: skip
+    rows = history(run)
+    assert [row["lr"] for row in rows[3:]] == pytest.approx([0.0005] * 2)
+    assert [row["sigma"] for row in rows[3:]] == [rows[2]["sigma"]] * 2
+    assert [row["kept"] for row in rows[3:]] == [rows[2]["kept"]] * 2
+
+
 def test_a_run_without_it_ends_with_its_schedule(start: Start) -> None:
     run = start("run", "scheduler=linear")
     group = load_checkpoint(run.last)["optimizers"]["weights"]["param_groups"][0]
