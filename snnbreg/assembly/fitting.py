@@ -262,6 +262,12 @@ def _settled(run: RunFolder, config: dict[str, Any], resume: bool) -> dict[str, 
         raise ValueError(f"{run.path} holds a run of snnbreg train: continue it with that")
     if "sigma" in config["model"]:
         config["model"]["sigma"] = saved["model"].get("sigma")  # the network's may be annealed
+    was, now = saved["trainer"]["epochs"], config["trainer"]["epochs"]
+    if was != now:
+        raise ValueError(
+            f"{run.path} is a run of {was} epochs, not {now}: continue it with epochs={was}; to train "
+            "a network that has been trained, give fit another folder"
+        )
     refuse_changes(saved, config, str(run.path))
     if saved["trainer"]["select"] != config["trainer"]["select"]:
         select = saved["trainer"]["select"]

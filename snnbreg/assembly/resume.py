@@ -40,7 +40,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         group: {key: value for key, value in config[group].items() if key not in free}
         for group, free in FREE.items()
     }
-    rest = {f"trainer.{key}": config["trainer"][key] for key in ("epochs", "init_from")}
+    rest = {f"trainer.{key}": config["trainer"].get(key) for key in ("epochs", "init_from")}
     return {**flat(fixed), "seed": config["seed"], **rest}
 
 

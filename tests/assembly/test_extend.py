@@ -106,7 +106,9 @@ def test_learning_rates_stay_but_not_below_a_share(
 
 
 @pytest.mark.parametrize("sparsifier", [
-    "{name: magnitude, method: fine_tune}", "{name: magnitude, retrain: 0.4}", "{name: iterative, rounds: 1}",
+    "{name: magnitude, method: fine_tune}",
+    "{name: magnitude, retrain: 0.4}",
+    "{name: iterative, rounds: 1}",
 ])  # fmt: skip
 def test_methods_that_rewind_the_schedule_learn_on_too(start: Start, sparsifier: str) -> None:
     """Their schedules span one or two epochs, and are rewound once; added epochs lie behind."""

@@ -153,7 +153,7 @@ def test_a_run_that_was_stopped_goes_on(
     assert snnbreg.load_run(tmp_path / "run").status == "interrupted"
     with pytest.raises(ValueError, match="continue it with resume=True"):
         call()
-    with pytest.raises(ValueError, match=r"holds another run: trainer\.epochs=5 \(it was 3\)"):
+    with pytest.raises(ValueError, match=r"is a run of 3 epochs, not 5: continue it with epochs=3"):
         call(resume=True, epochs=5)
     with pytest.raises(ValueError, match=r"holds another run: dataset\.sha256"):
         call(resume=True, test=samples(3))

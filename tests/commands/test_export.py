@@ -76,6 +76,9 @@ def test_options_of_an_exports_evaluation(folder: Path, tmp_path: Path) -> None:
     command.export(str(folder), str(tmp_path), choices, ["dataset.eval_batch_size=7"])
     given = ["dataset.eval_batch_size=3"]
     found, wanted = evaluate_export(str(tmp_path), given), evaluate_export(str(tmp_path), [])
+    words = {name: found.pop(name) for name in ("split", "evaluation")}
+    assert words == {name: wanted.pop(name) for name in words}
+    assert words == {"split": "test", "evaluation": "deployed"}
     assert found == pytest.approx(wanted, rel=1e-5)
     with pytest.raises(ValueError, match="evaluation is no option of an export"):
         evaluate_export(str(tmp_path), ["evaluation=published"])
