@@ -265,8 +265,8 @@ def _settled(run: RunFolder, config: dict[str, Any], resume: bool) -> dict[str, 
     was, now = saved["trainer"]["epochs"], config["trainer"]["epochs"]
     if was != now:
         raise ValueError(
-            f"{run.path} is a run of {was} epochs, not {now}: continue it with epochs={was}; to train "
-            "a network that has been trained, give fit another folder"
+            f"{run.path} is a run of {was} epochs, not {now}: continue it with epochs={was}; "
+            "to train a network further, give fit another folder"
         )
     refuse_changes(saved, config, str(run.path))
     if saved["trainer"]["select"] != config["trainer"]["select"]:
