@@ -18,8 +18,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from snnbreg.assembly.names import unknown_option
 from snnbreg.assembly.schema import EXTRA_DEFAULTS
 from snnbreg.datasets import FrameLoader, FrameSet
-from snnbreg.datasets.arrays import frame_set, missing_note, refuse_other_shapes
-from snnbreg.datasets.splits import split_validation
+from snnbreg.datasets.arrays import frame_set, refuse_other_shapes
+from snnbreg.datasets.splits import missing_note, split_validation
 from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for
 from snnbreg.optim.groups import RULES
 from snnbreg.schedulers import TorchSchedule, annealed_sigma, make_scheduler

@@ -78,22 +78,6 @@ def refuse_other_shapes(parts: Mapping[str, FrameSet]) -> None:
             )
 
 
-def missing_note(targets: Tensor, classes: int) -> str:
-    """Say which classes no training label names; empty where there is none.
-
-    Example:
-        >>> missing_note(torch.tensor([0, 2, 2, -1]), 4)
-        'There is no training sample of the classes 1, 3'
-    """
-    counts = targets[targets >= 0].bincount(minlength=classes)
-    missing = (counts == 0).nonzero().flatten().tolist()
-    if not missing:
-        return ""
-    more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-    which = ", ".join(map(str, missing[:10])) + more
-    return f"There is no training sample of the class{'es' * (len(missing) > 1)} {which}"
-
-
 def _array(values: Any, what: str) -> Array:
     """Values as NumPy has them, sharing memory where that is possible."""
     if isinstance(values, Tensor):

@@ -51,7 +51,8 @@ class EventFile:
         if len(wrong):
             raise ValueError(
                 f"{path}: recording {wrong[0]} has label {self.labels[wrong[0]]}, but this data "
-                f"set has classes 0 to {classes - 1} ({len(wrong)} such recordings)"
+                f"set has classes 0 to {classes - 1} ({len(wrong)} such recordings). dataset=own "
+                "takes as many as the files have"
             )
         speakers, keys = (self._extra(file, name) for name in ("speaker", "keys"))
         known = speakers is not None and speakers.shape == self.labels.shape
@@ -91,7 +92,11 @@ class EventFile:
             )
         for bad, values, what in (
             (~np.isfinite(times) | (times < 0), times, "time {} (seconds, 0 or more)"),
-            ((units < 0) | (units >= self.units), units, f"unit {{}} (0 to {self.units - 1})"),
+            (
+                (units < 0) | (units >= self.units),
+                units,
+                f"unit {{}} (0 to {self.units - 1}; dataset=own takes as many as the files have)",
+            ),
         ):
             where = np.flatnonzero(bad)
             if len(where):

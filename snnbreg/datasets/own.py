@@ -13,7 +13,7 @@ from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
-from snnbreg.datasets.arrays import frame_set, missing_note, refuse_other_shapes
+from snnbreg.datasets.arrays import frame_set, refuse_other_shapes
 from snnbreg.datasets.augment import augmentation
 from snnbreg.datasets.binning import Array, Totals, UnevenBinning
 from snnbreg.datasets.cache import cache_folder
@@ -116,7 +116,6 @@ class Own:
         if "valid" not in parts:
             held = f"{self.valid_fraction:g} of the training samples are held out for validation"
             notes.append(f"no validation file: {held}")
-        notes.append(missing_note(splits.train.targets, classes))
         return replace(splits, notes=(*filter(None, notes), *splits.notes))
 
     def _paths(self) -> dict[str, Path]:

@@ -185,6 +185,22 @@ def describe(parts: Mapping[str, FrameSet]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def missing_note(targets: Tensor, classes: int) -> str:
+    """Say which classes no training label names; empty where there is none.
+
+    Example:
+        >>> missing_note(torch.tensor([0, 2, 2, -1]), 4)
+        'There is no training sample of the classes 1, 3'
+    """
+    counts = targets[targets >= 0].bincount(minlength=classes)
+    missing = (counts == 0).nonzero().flatten().tolist()
+    if not missing:
+        return ""
+    more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+    which = ", ".join(map(str, missing[:10])) + more
+    return f"There is no training sample of the class{'es' * (len(missing) > 1)} {which}"
+
+
 def make_splits(
     name: str,
     parts: Mapping[str, FrameSet],
@@ -235,6 +251,7 @@ def make_splits(
         sets = {split: whole.subset(torch.from_numpy(own)) for split, own in members.items()}
     if "valid" not in sets:
         sets["train"], sets["valid"] = split_validation(sets["train"], valid_fraction, split_seed)
+    notes = [*describe(parts), missing_note(sets["train"].targets, classes)]
     sets = {split: limited(sets[split], limit) for split in SPLITS}
     shapes = [recordings.frames.shape for recordings in parts.values()]
     return Splits(
@@ -243,7 +260,7 @@ def make_splits(
         channels=shapes[0][2],
         classes=classes,
         steps=max(shape[1] for shape in shapes) if steps is None else steps,
-        notes=describe(parts),
+        notes=tuple(filter(None, notes)),
         encoder=encoder,
         augmented_loader=augmented_loader,
         plain_loader=plain_loader,

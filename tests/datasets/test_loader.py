@@ -189,7 +189,8 @@ def test_members_are_numbers_of_the_samples_of_all_parts_one_behind_the_other() 
         assert part.targets.tolist() == part.ids.tolist() == numbers.tolist()
     x, _ = next(splits.loader("train", 2).epoch(0))
     assert x[..., 0].T.tolist() == [[2, 2, 0, 0], [3, 3, 3, 3]]
-    assert (splits.steps, splits.notes) == (4, ("a note",))
+    missing = "There is no training sample of the classes 1, 2, 4"
+    assert (splits.steps, splits.notes) == (4, ("a note", missing))
 
 
 def test_a_data_set_moves_as_a_whole_and_shared_frames_stay_shared() -> None:
