@@ -41,9 +41,12 @@ def contents(out: Path) -> dict[str, list[list[float]]]:
     return found
 
 
-def test_the_files_say_what_was_heard_who_said_it_and_where(folder: Folder, tmp_path: Path) -> None:
+def test_the_files_say_what_was_heard_who_said_it_and_where(
+    folder: Folder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     recordings = prepared(folder("abcd"))
     paths = write_event_files(recordings, tmp_path / "out", jobs=2)
+    assert capfd.readouterr().err == ""  # a bar is for terminals alone
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "test.h5", "train.h5", "valid.h5",
     ]  # fmt: skip
