@@ -12,14 +12,13 @@ from torch.autograd.function import once_differentiable
 
 from ...functional import check_finite
 from ...functional.recurrence import RECURRENT
-from ..select import backward_may_follow
 from .axonal import run_axonal
 from .axonal_backward import axonal_backward
 from .lanes import LANES
 from .lif import Neuron
 from .matrices import pack
 from .memory import empty
-from .operators import NEURON, apply, arrays, differentiable, operator
+from .operators import NEURON, arrays, differentiable, operator, run_steps
 from .tables import delay_table, tap_table
 from .threads import in_threads
 
@@ -216,10 +215,7 @@ class Axonal(torch.autograd.Function):
 
 
 def _axonal(*arguments: Any) -> tuple[Tensor, Tensor]:
-    if backward_may_follow(*arguments[:7]):
-        spikes, end, *_ = apply(Axonal, *arguments)
-    else:
-        spikes, end, *_ = STEPS(*arguments, False)
+    spikes, end, *_ = run_steps(Axonal, STEPS, 7, arguments)
     return spikes, end
 
 

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..select import backward_may_follow
 from .autograd import over_leak
 from .lanes import LANES
 from .lif import Neuron, lif_backward, run_lif
 from .memory import empty
-from .operators import NEURON, apply, arrays, differentiable, operator
+from .operators import NEURON, arrays, differentiable, operator, run_steps
 from .threads import in_threads
 
 ARGUMENTS = f"Tensor current, Tensor? start, {NEURON}"
@@ -112,10 +111,7 @@ class FeedForward(torch.autograd.Function):
 
 
 def _lif(*arguments: Any) -> tuple[Tensor, Tensor]:
-    if backward_may_follow(*arguments[:2]):
-        spikes, end, _ = apply(FeedForward, *arguments)
-    else:
-        spikes, end, _ = STEPS(*arguments, False)
+    spikes, end, _ = run_steps(FeedForward, STEPS, 2, arguments)
     return spikes, end
 
 

@@ -11,13 +11,12 @@ from torch.autograd.function import once_differentiable
 
 from ...functional import check_finite
 from ...functional.recurrence import RECURRENT
-from ..select import backward_may_follow
 from .autograd import mask_array, total
 from .lanes import LANES
 from .lif import Neuron
 from .matrices import panels
 from .memory import empty
-from .operators import NEURON, apply, arrays, differentiable, operator
+from .operators import NEURON, arrays, differentiable, operator, run_steps
 from .synaptic import run_synaptic, synaptic_backward
 from .threads import in_threads
 
@@ -143,10 +142,7 @@ class Synaptic(torch.autograd.Function):
 
 
 def _synaptic(*arguments: Any) -> Tensor:
-    if backward_may_follow(*arguments[:2]):
-        spikes, *_ = apply(Synaptic, *arguments)
-    else:
-        spikes, *_ = STEPS(*arguments, False)
+    spikes, *_ = run_steps(Synaptic, STEPS, 2, arguments)
     return spikes
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...functional import LIFParameters
+from ..select import backward_may_follow
 from .lif import Neuron
 
 NEURON = "float leak, float threshold, bool soft, bool detach, bool triangle, float alpha"
@@ -52,6 +53,22 @@ def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
         return function.apply(*arguments)
     plain: Any = super(torch.autograd.Function, function)
     return plain.apply(*arguments)
+
+
+def run_steps(
+    function: type[torch.autograd.Function], steps: Any, tensors: int, arguments: tuple[Any, ...]
+) -> Any:
+    """All results of a layer's steps, recorded where a backward pass may follow.
+
+    Args:
+        function: records them.
+        steps: the operator; its last argument says whether what ``function`` saves is wanted.
+        tensors: how many arguments, the first ones, may have gradients.
+        arguments: of ``function``.
+    """
+    if backward_may_follow(*arguments[:tensors]):
+        return apply(function, *arguments)
+    return steps(*arguments, False)
 
 
 def operator(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
