@@ -1,6 +1,6 @@
 """From a config to the objects of a run: the only package that knows Hydra and OmegaConf."""
 
-from snnbreg.assembly.again import to_continue
+from snnbreg.assembly.again import run_dir, to_continue
 from snnbreg.assembly.cli import explain, reported, run, swept_folders
 from snnbreg.assembly.configs import config_folder
 from snnbreg.assembly.fitting import fit
@@ -48,6 +48,7 @@ __all__ = [
     "logging_to",
     "reported",
     "run",
+    "run_dir",
     "run_name",
     "settle",
     "swept_folders",

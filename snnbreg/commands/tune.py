@@ -55,7 +55,7 @@ def objective(trial: Any, folder: Path, options: Namespace) -> tuple[float, floa
     lam = trial.suggest_float("optim.lam", *options.lam, log=True)
     run = RunFolder(folder / f"trial-{trial.number:04d}")
     command = [*TRAIN, f"optim.lr={lr}", f"optim.lam={lam}"]
-    place = [f"hydra.run.dir='{run.path}'", "trainer.resume=true"]
+    place = [assembly.run_dir(run.path), "trainer.resume=true"]
     done = subprocess.run([*command, *options.overrides, *place], capture_output=True, text=True)
     summary = run.read_summary()
     score = chosen_score(summary) if summary is not None else math.nan
