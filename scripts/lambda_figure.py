@@ -11,11 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from snnbreg.analysis import canvas
 from snnbreg.runs import Run, read_runs
+from snnbreg.schedulers import make_scheduler
 
 OUTPUT = Path(__file__).parents[1] / "results" / "lambda"
 COLUMNS = ("lr", "epochs", "start", "lam", "target", "density", "val_acc", "reach", "seconds")
+SHAPE = ("pct_start", "div_factor", "final_div_factor")  # of the one cycle
 KINDS = ((1e-3, 4), (1e-3, 16), (1e-2, 4), (1e-2, 16))  # learning rate, epochs
 
 
@@ -24,31 +28,17 @@ def row(run: Run) -> dict[str, Any]:
     settings, history = run.settings, run.history
     target = (run.config["scheduler"]["lam"] or {}).get("density")
     epochs = len(history["epoch"])
-    steps = -(-2100 // settings["dataset.batch_size"]) * epochs
-    shape = _one_cycle(steps, settings)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=settings["optim.lr"])
+    shape = {name: settings[f"scheduler.{name}"] for name in SHAPE}
+    batches = -(-2100 // settings["dataset.batch_size"])
+    schedule = make_scheduler("onecycle", optimizer, epochs, batches, per="step", **shape)
     return {
         "lr": settings["optim.lr"], "epochs": epochs, "start": settings["optim.init_density"],
         "lam": "" if target else settings["optim.lam"], "target": target or "",
         "density": round(history["density"][-1], 4), "val_acc": round(history["val_acc"][-1], 4),
-        "reach": round(settings["optim.lr"] * shape, 4), "seconds": round(sum(history["seconds"])),
+        "reach": round(schedule.lr_sums(optimizer)[0], 4),
+        "seconds": round(sum(history["seconds"])),
     }  # fmt: skip
-
-
-def _one_cycle(steps: int, settings: dict[str, Any]) -> float:
-    """The sum of the schedule's factors over all steps, by torch's own scheduler."""
-    import torch
-
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    names = ("pct_start", "div_factor", "final_div_factor")
-    chosen = {name: settings[f"scheduler.{name}"] for name in names}
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, steps, **chosen)
-    total = 0.0
-    for step in range(steps):
-        total += optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        if step < steps - 1:
-            schedule.step()
-    return total
 
 
 @canvas.styled
