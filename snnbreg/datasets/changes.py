@@ -147,6 +147,31 @@ def with_background(counts: Tensor, strength: float, generator: torch.Generator)
     return _added(counts, ((sample * steps + time) * channels + channel)[heard])
 
 
+def with_gaps(counts: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Silence one band of channels and one stretch of time of every sample.
+
+    What a word is must not hang on one place alone (SpecAugment's masks: Park et al. 2019,
+    arXiv 1904.08779, section 2).
+
+    Args:
+        counts: (B, T, C).
+        strength: the width is uniform in [0, strength], a share of the channels and, drawn anew,
+            of the time; rounded down to whole ones. Every place is as likely, whole gaps only.
+        generator: of widths and places, on the device of the counts.
+
+    Returns:
+        (B, T, C).
+    """
+    for axis in (2, 1):
+        size = counts.shape[axis]
+        width = (size * strength * _uniform(len(counts), counts, generator)).floor()
+        first = ((size + 1 - width) * _uniform(len(counts), counts, generator)).floor()
+        place = torch.arange(size, device=counts.device)
+        kept = (place < first[:, None]) | (place >= (first + width)[:, None])
+        counts = counts * kept.unsqueeze(3 - axis)
+    return counts
+
+
 class Change(NamedTuple):
     """One kind of change.
 
@@ -168,6 +193,7 @@ CHANGES = {
     "lose": Change(with_losses, 0.2, 1.0),
     "add": Change(with_additions, 0.1, 10.0),
     "background": Change(with_background, 0.2, 10.0),
+    "mask": Change(with_gaps, 0.15, 1.0),
 }
 """The changes by name, in the order in which they are applied."""
 

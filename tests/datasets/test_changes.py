@@ -19,6 +19,7 @@ from snnbreg.datasets.changes import (
     stretched_in_time,
     with_additions,
     with_background,
+    with_gaps,
     with_losses,
 )
 
@@ -173,13 +174,41 @@ def test_a_background_is_a_band_of_channels_at_all_times() -> None:
     assert (result != counts).any()
 
 
+def test_a_mask_is_one_band_of_channels_and_one_stretch_of_time() -> None:
+    counts = torch.ones(3_000, 8, 12, dtype=torch.uint8)
+    result = with_gaps(counts, 0.5, generator(1))
+    seen: dict[str, list[tuple[int, int]]] = {"channels": [], "time": []}
+    for sample in result:
+        silent = {
+            "channels": [c for c in range(12) if not sample[:, c].any()],
+            "time": [t for t in range(8) if not sample[t].any()],
+        }
+        expected = torch.ones(8, 12, dtype=torch.uint8)
+        expected[:, silent["channels"]] = 0
+        expected[silent["time"]] = 0
+        assert torch.equal(sample, expected)
+        for axis, gap in silent.items():
+            if gap:
+                assert gap == list(range(gap[0], gap[-1] + 1))
+            seen[axis].append((len(gap), gap[0] if gap else -1))
+    for axis, size in (("channels", 12), ("time", 8)):
+        widths = [width for width, _ in seen[axis]]
+        for width in range(size // 2):
+            assert abs(widths.count(width) / 3_000 - 2 / size) < 0.03
+            starts = {first for w, first in seen[axis] if w == width}
+            assert starts == (set(range(size - width + 1)) if width else {-1})
+        assert max(widths) == size // 2 - 1
+    widths_of_both = torch.tensor([[float(width) for width, _ in gaps] for gaps in seen.values()])
+    assert abs(torch.corrcoef(widths_of_both)[0, 1]) < 0.1
+
+
 def test_counts_stay_bytes() -> None:
     full = torch.full((3, 4, 5), 255, dtype=torch.uint8)
     for name, change in CHANGES.items():
         result = change.apply(full, 1.0 if name == "shift" else 0.5, generator())
         assert result.dtype == torch.uint8
         assert result.shape == full.shape
-        assert name in ("shift", "stretch", "pace", "lose") or (result == 255).all()
+        assert name not in ("add", "background") or (result == 255).all()
 
 
 def test_changes_are_applied_one_after_the_other_from_one_stream(frames: FrameSet) -> None:
