@@ -18,6 +18,25 @@ def test_both_forms_take_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert min(found["dense"], found["sparse"], found["ratio"]) > 0
 
 
+def test_an_epoch_scales_its_batches_and_leaves_the_support(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    benchmark = load_script("scripts/benchmark_sparse.py")
+    monkeypatch.setitem(benchmark.SIZES, "ssc", (256, 12, 20, 5))
+    monkeypatch.setitem(benchmark.VALIDATION, "ssc", 512)
+    seconds = iter(range(1_000))
+    monkeypatch.setattr(benchmark, "clock", lambda: lambda: float(next(seconds)))
+    networks = []
+    build = benchmark.build
+    monkeypatch.setattr(benchmark, "build", lambda *x: networks.append(build(*x)) or networks[-1])
+    found = benchmark.epochs("ssc", 0.1, 2.0, 0.06, rounds=1, shown=1)
+    # of 256 samples 128 are shown, of 512 as many as an evaluation's batch holds
+    assert found == {"epoch_dense": 4.0, "epoch_sparse": 4.0, "epoch_ratio": 1.0}
+    assert networks[0].sigma == 2.0
+    for _, weight, _ in networks[0].synapses():
+        assert float((weight != 0).float().mean()) < 0.3
+
+
 def test_inside_the_context_nothing_is_skipped() -> None:
     benchmark = load_script("scripts/benchmark_sparse.py")
     weight = torch.eye(5, requires_grad=True)
