@@ -63,6 +63,7 @@ def outcome(function, arguments):
         {"lowest": 50.0, "T": 4},  # all are
         {"sigma": 30.0, "T": 9},  # wider than the recording
         {"T": 24, "B": 1, "C": 17, "N": 1, "rate": 0.1},  # more than one tile of the engine
+        {"T": 5, "B": 50, "C": 3, "N": 17, "reach": 3.0},  # four tiles of samples, the last short
     ],
     ids=str,
 )
@@ -91,8 +92,9 @@ def test_whole_delays_move_events_and_zero_is_an_ordinary_layer(engine, synaptic
     torch.testing.assert_close(currents[:3], b.expand(3, 3, 4))
 
 
-def test_the_engine_filters_in_any_number_of_threads_and_in_float32():
-    arguments = problem(T=40, B=5, C=35)
+@KINDS
+def test_the_engine_computes_in_any_number_of_threads_and_in_float32(synaptic):
+    arguments = problem(T=40, B=37, C=35, N=18, synaptic=synaptic)
     expected, grads = outcome(delayed_linear, arguments)
     threads = torch.get_num_threads()
     for number in (1, 3):
@@ -107,13 +109,24 @@ def test_the_engine_filters_in_any_number_of_threads_and_in_float32():
             torch.testing.assert_close(grad.double(), grads[name], rtol=1e-4, atol=1e-3, msg=name)
 
 
-def test_the_engine_takes_events_that_are_not_contiguous():
-    arguments = problem(T=20, C=18)
+@KINDS
+def test_the_engine_takes_events_that_are_not_contiguous(synaptic):
+    arguments = problem(T=20, C=18, synaptic=synaptic)
     expected, grads = outcome(delayed_linear, arguments)
     events = arguments["events"].transpose(0, 1).contiguous().transpose(0, 1)
     currents, found = outcome(cpu.delayed_linear, {**arguments, "events": events})
     torch.testing.assert_close(currents, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(found["events"], grads["events"], rtol=0, atol=1e-12)
+
+
+def test_the_engine_finds_the_gradient_of_a_synapse_whose_weight_is_zero():
+    arguments = problem(synaptic=True)
+    arguments["weight"][0] = 0.0
+    arguments["delay"][0, 0] = 9.0  # the longest
+    _, grads = outcome(delayed_linear, arguments)
+    _, found = outcome(cpu.delayed_linear, arguments)
+    torch.testing.assert_close(found["weight"], grads["weight"], rtol=0, atol=1e-12)
+    assert found["weight"][0, 0] != 0
 
 
 def test_filter_adds_the_past():

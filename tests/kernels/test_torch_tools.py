@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "synaptic": {"delays": "synaptic"},
     "plain": {"recurrent": False, "dropout_on": "spikes", "readout": "spiking"},
     "delayed inputs": {"recurrent": False, "feedforward_delays": "axonal"},
+    "delays of inputs per synapse": {"recurrent": False, "feedforward_delays": "synaptic"},
 }
 KINDS = pytest.mark.parametrize("name", SETTINGS)
 
@@ -152,7 +153,8 @@ def test_autocast_rounds_products_and_no_membrane(name: str) -> None:
     outputs, *gradients = step(network, _in_bfloat16(network), frames())
     assert all(g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
     current, spikes = seen["current"], seen["spikes"]
-    assert (current.dtype, spikes.dtype) == (torch.bfloat16, torch.float32)
+    product = torch.float32 if "per synapse" in name else torch.bfloat16  # there it is the filter
+    assert (current.dtype, spikes.dtype) == (product, torch.float32)
     assert torch.equal(spikes, layer.neuron(current.float()))  # type: ignore[operator]
     assert 0.005 < spikes.mean() < 0.9
     bfloat16 = [x.bfloat16() for x in (spikes, *network.readout.linear.parameters())]
@@ -197,6 +199,7 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         "synaptic": (rand(7, 3, 5), rand(6, 5, 5), torch.tensor(3.5), None, *neuron),
         "lif": (rand(7, 3, 5), rand(3, 5), *neuron),
         "filter": (rand(7, 3, 4), rand(4, 4)),
+        "convolve": (rand(7, 3, 4), rand(6, 5, 4)),
         "linear": (events, rand(5, 4), rand(5), torch.ones(3, 5)),
         "linear, many events": (rand(7, 3, 4), rand(5, 4), None, None),
     }

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from ... import functional
 from ...functional.feedforward import FEED_FORWARD
 from . import filter as delay_filter
 from .lanes import LANES
-from .operators import apply, arrays, differentiable, operator
+from .operators import apply, arrays, differentiable, of_two, operator
+from .synaptic_linear import convolve
 from .threads import in_threads
 
 
@@ -27,7 +25,8 @@ def delayed_linear(
 ) -> Tensor:
     """Currents of synapses whose events arrive late: see ``functional.delayed_linear``.
 
-    Delays per sender in float32 or float64; anything else is computed by ``functional``.
+    Float32 and float64; anything else is computed by ``functional``. With delays per synapse work
+    is proportional to the events, but for the gradient of the events.
 
     Args:
         events: X, frames or spikes of the senders, (T, B, C).
@@ -51,11 +50,14 @@ def delayed_linear(
         tensor([0.0000, 0.2500, 0.5000, 0.2500, 0.0000])
     """
     supported = events.device.type == "cpu" and events.dtype in (torch.float32, torch.float64)
-    if delay.ndim == 2 or not supported or events.numel() == 0:
+    if not supported or events.numel() == 0:
         return functional.delayed_linear(events, weight, bias, delay, half_width)
     functional.check_delayed_linear(events, weight, bias, delay, half_width)
     kernel = functional.feedforward_kernel(delay, half_width, len(events))
-    return linear(_filter(events, kernel), weight, bias)
+    if delay.ndim == 1:
+        return linear(_filter(events, kernel), weight, bias)
+    current: Tensor = convolve(events, weight * kernel)
+    return current if bias is None else current + bias
 
 
 def _run(events: Tensor, kernel: Tensor) -> Tensor:
@@ -116,31 +118,11 @@ BACKWARD = operator(
 )
 
 
-class _Filter(torch.autograd.Function):
-    """``functional.filter_events``, see ``_run``."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(events: Tensor, kernel: Tensor) -> Tensor:
-        delayed: Tensor = FORWARD(events, kernel)
-        return delayed
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        need = ctx.needs_input_grad
-        found = BACKWARD(grad, *ctx.saved_tensors, *need)
-        return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
-
-
+FILTER = of_two(FORWARD, BACKWARD)
 _filter = differentiable(
-    "filter(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(_Filter, *xs), _fake
+    "filter(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(FILTER, *xs), _fake
 )
+"""``functional.filter_events``, see ``_run``."""
 
 
 def _compact(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ...functional import LIFParameters
 from ..select import backward_may_follow
@@ -69,6 +70,37 @@ def run_steps(
     if backward_may_follow(*arguments[:tensors]):
         return apply(function, *arguments)
     return steps(*arguments, False)
+
+
+def of_two(forward: Any, backward: Any) -> type[torch.autograd.Function]:
+    """A function of two tensors.
+
+    Args:
+        forward: the operator, tensors to result.
+        backward: that of the gradients: those of the result, the two tensors, and whether the
+            gradient of each is wanted.
+    """
+
+    class OfTwo(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(first: Tensor, second: Tensor) -> Tensor:
+            result: Tensor = forward(first, second)
+            return result
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+            need = ctx.needs_input_grad
+            found = backward(grad, *ctx.saved_tensors, *need)
+            return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
+
+    return OfTwo
 
 
 def operator(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:

@@ -1,0 +1,81 @@
+"""Feed-forward synapses with a delay each as an operator of torch, with its backward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...functional import check_finite
+from ...functional.feedforward import FEED_FORWARD
+from .convolve import convolve_events, convolve_events_backward, correlate
+from .lanes import LANES
+from .matrices import pack
+from .memory import empty
+from .operators import apply, arrays, differentiable, of_two, operator
+from .threads import in_threads
+
+
+def _run(events: Tensor, kernel: Tensor) -> Tensor:
+    """I, (T, B, N), of events (T, B, C) and A, (K, N, C)."""
+    check_finite(FEED_FORWARD, kernel)
+    out = empty((*events.shape[:2], kernel.shape[1]), events.dtype)
+    by_sender = torch.nn.functional.pad(kernel.permute(2, 0, 1), (0, -kernel.shape[1] % LANES))
+    given = arrays(events, by_sender, out)
+    in_threads(lambda *run: convolve_events(run, *given), events.shape[1])
+    return out
+
+
+def _fake(events: Tensor, kernel: Tensor) -> Tensor:
+    return events.new_empty((*events.shape[:2], kernel.shape[1]))
+
+
+def _backward(
+    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the events and of A; empty where not wanted."""
+    ages, receivers, senders = kernel.shape
+    dI, x = arrays(grad, events)
+    by_events = empty(events.shape if need_events else (0, 0, 0), events.dtype)
+    by_kernel = kernel.new_empty((0, 0, 0))
+    if need_events:
+        packed = pack(kernel.permute(2, 0, 1).flatten(1))
+        in_threads(
+            lambda *run: correlate(run, dI, packed, ages, by_events.numpy()),
+            -(-events.shape[1] // LANES),
+        )
+    if need_kernel:
+
+        def run(first: int, last: int) -> Tensor:
+            part = kernel.new_zeros((senders, ages, -(-receivers // LANES) * LANES))
+            convolve_events_backward((first, last), dI, x, part.numpy())
+            return part
+
+        parts = in_threads(run, events.shape[1])
+        total = sum(parts[1:], parts[0])
+        by_kernel = total[:, :, :receivers].permute(1, 2, 0).contiguous()
+    return by_events, by_kernel
+
+
+def _fake_backward(
+    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
+) -> tuple[Tensor, Tensor]:
+    return (
+        events.new_empty(events.shape if need_events else (0, 0, 0)),
+        kernel.new_empty(kernel.shape if need_kernel else (0, 0, 0)),
+    )
+
+
+FORWARD = operator("convolve_forward(Tensor events, Tensor kernel) -> Tensor", _run, _fake)
+BACKWARD = operator(
+    "convolve_backward(Tensor grad, Tensor events, Tensor kernel, bool need_events, "
+    "bool need_kernel) -> (Tensor, Tensor)",
+    _backward,
+    _fake_backward,
+)
+
+
+CONVOLVE = of_two(FORWARD, BACKWARD)
+convolve = differentiable(
+    "convolve(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(CONVOLVE, *xs), _fake
+)
+"""Currents without a bias, from the arguments of ``_run``."""
