@@ -2,15 +2,15 @@
 
     I_i[t] = sum_k sum_j A_ij(k) X_j[t-k],   A_ij(k) = W_ij h_ij(k),   k = 0 .. K - 1
 
-A sender's kernels to all receivers, age after age, lie side by side as the currents of a sample do,
-step after step: a **forward** event adds x times K N numbers to the currents from its step on, and
-to the **gradient of A** it adds x times the gradients of the currents from its step on. Steps
-without an event cost nothing.
+The receivers come in panels of LANES. In a panel a sender's kernel, age after age, lies as the
+currents of a sample do, step after step: a **forward** event adds x times K vectors to the currents
+from its step on, and to the **gradient of A** it adds x times the gradients of the currents from
+its step on. Both fit into the processor's nearest cache; steps without an event cost nothing.
 
 The **gradient of the events** of a step is one product of A, whose zeros are skipped, with the
 gradients of K steps, which lie side by side too.
 
-Legend: T steps, B batch, C senders, N receivers, P = N rounded up to LANES, K ages.
+Legend: T steps, B batch, C senders, N receivers, P panels of LANES receivers, K ages.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from .sparse import WIDTH, Matrix, multiply
 def convolve_events(
     samples: tuple[int, int],
     events: np.ndarray,  # (T, B, C)
-    kernel: np.ndarray,  # (C, K, P)
+    kernel: np.ndarray,  # (P, C, K, LANES)
     out: np.ndarray,  # (T, B, N), written: I
 ) -> None:
     """Currents of the samples samples[0] .. samples[1] - 1."""
-    steps, _, senders = events.shape
-    _, ages, width = kernel.shape
-    receivers = out.shape[2]
-    currents = np.empty((steps + ages, width), out.dtype)
-    of_sender = np.empty((senders, steps), events.dtype)
+    steps, _, receivers = out.shape
+    panels, senders, ages, _ = kernel.shape
+    currents = np.empty((steps + ages, LANES), out.dtype)
+    start, when, value = _space(events)
     for b in range(samples[0], samples[1]):
-        of_sender[:] = events[:, b].T
-        currents[:] = 0
-        for j in range(senders):
-            for t in range(steps):
-                x = of_sender[j, t]
-                if x != 0:
-                    _add(x, kernel, j * ages * width, currents, t * width, ages * width)
-        out[:, b] = currents[:steps, :receivers]
+        _list_by_sender(events, b, start, when, value)
+        for panel in range(panels):
+            currents[:] = 0
+            for j in range(senders):
+                at = (panel * senders + j) * ages * LANES
+                for e in range(start[j], start[j + 1]):
+                    _add(value[e], kernel, at, currents, when[e] * LANES, ages)
+            first = panel * LANES
+            here = min(LANES, receivers - first)
+            out[:, b, first : first + here] = currents[:steps, :here]
 
 
 @compiled
@@ -52,22 +53,56 @@ def convolve_events_backward(
     samples: tuple[int, int],
     grad: np.ndarray,  # (T, B, N), dI
     events: np.ndarray,  # (T, B, C)
-    by_kernel: np.ndarray,  # (C, K, P), added to
+    by_kernel: np.ndarray,  # (P, C, K, LANES), added to
 ) -> None:
     """The gradient of A by the samples samples[0] .. samples[1] - 1."""
-    steps, _, senders = events.shape
-    _, ages, width = by_kernel.shape
-    receivers = grad.shape[2]
-    grads = np.zeros((steps + ages, width), grad.dtype)  # 0 from step T on
-    of_sender = np.empty((senders, steps), events.dtype)
+    steps, _, receivers = grad.shape
+    panels, senders, ages, _ = by_kernel.shape
+    grads = np.zeros((steps + ages, LANES), grad.dtype)  # 0 from step T on
+    start, when, value = _space(events)
     for b in range(samples[0], samples[1]):
-        of_sender[:] = events[:, b].T
-        grads[:steps, :receivers] = grad[:, b]
+        _list_by_sender(events, b, start, when, value)
+        for panel in range(panels):
+            first = panel * LANES
+            here = min(LANES, receivers - first)
+            grads[:steps, :here] = grad[:, b, first : first + here]
+            for j in range(senders):
+                at = (panel * senders + j) * ages * LANES
+                for e in range(start[j], start[j + 1]):
+                    _add(value[e], grads, when[e] * LANES, by_kernel, at, ages)
+
+
+@compiled
+def _space(events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for the events of a sample: where each sender's begin, and their steps and values."""
+    steps, _, senders = events.shape
+    most = steps * senders
+    start = np.empty(senders + 1, np.int64)
+    return start, np.empty(most, np.int64), np.empty(most, events.dtype)
+
+
+@compiled
+def _list_by_sender(
+    events: np.ndarray, b: int, start: np.ndarray, when: np.ndarray, value: np.ndarray
+) -> None:
+    """List the events of sample b, in the order of senders and steps."""
+    steps, _, senders = events.shape
+    start[:] = 0
+    for t in range(steps):
         for j in range(senders):
-            for t in range(steps):
-                x = of_sender[j, t]
-                if x != 0:
-                    _add(x, grads, t * width, by_kernel, j * ages * width, ages * width)
+            if events[t, b, j] != 0:
+                start[j] += 1
+    total = 0
+    for j in range(senders):
+        total, start[j] = total + start[j], total
+    for t in range(steps):
+        for j in range(senders):
+            if events[t, b, j] != 0:
+                when[start[j]], value[start[j]] = t, events[t, b, j]
+                start[j] += 1
+    for j in range(senders, 0, -1):  # each now stands where the next one begins
+        start[j] = start[j - 1]
+    start[0] = 0
 
 
 @compiled
@@ -101,10 +136,9 @@ def correlate(
 
 @compiled
 def _add(
-    x: float, source: np.ndarray, source_at: int, target: np.ndarray, target_at: int, size: int
+    x: float, source: np.ndarray, source_at: int, target: np.ndarray, target_at: int, vectors: int
 ) -> None:
-    """Add x times ``size`` numbers, a multiple of LANES, between flat indices."""
-    for at in range(0, size, LANES):
-        store(
-            target, target_at + at, load(target, target_at + at) + load(source, source_at + at) * x
-        )
+    """Add x times some vectors, between flat indices."""
+    for at in range(0, vectors * LANES, LANES):
+        to = target_at + at
+        store(target, to, load(target, to) + load(source, source_at + at) * x)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ...functional import check_finite
 from ...functional.feedforward import FEED_FORWARD
 from .convolve import convolve_events, convolve_events_backward, correlate
 from .lanes import LANES
-from .matrices import pack
+from .matrices import pack, panels
 from .memory import empty
 from .operators import apply, arrays, differentiable, of_two, operator
 from .threads import in_threads
@@ -18,9 +17,10 @@ from .threads import in_threads
 def _run(events: Tensor, kernel: Tensor) -> Tensor:
     """I, (T, B, N), of events (T, B, C) and A, (K, N, C)."""
     check_finite(FEED_FORWARD, kernel)
-    out = empty((*events.shape[:2], kernel.shape[1]), events.dtype)
-    by_sender = torch.nn.functional.pad(kernel.permute(2, 0, 1), (0, -kernel.shape[1] % LANES))
-    given = arrays(events, by_sender, out)
+    ages, receivers, senders = kernel.shape
+    out = empty((*events.shape[:2], receivers), events.dtype)
+    by_receiver = panels(kernel.detach().permute(1, 2, 0).flatten(1))
+    given = arrays(events, by_receiver.unflatten(1, (senders, ages)), out)
     in_threads(lambda *run: convolve_events(run, *given), events.shape[1])
     return out
 
@@ -46,13 +46,13 @@ def _backward(
     if need_kernel:
 
         def run(first: int, last: int) -> Tensor:
-            part = kernel.new_zeros((senders, ages, -(-receivers // LANES) * LANES))
+            part = kernel.new_zeros((-(-receivers // LANES), senders, ages, LANES))
             convolve_events_backward((first, last), dI, x, part.numpy())
             return part
 
         parts = in_threads(run, events.shape[1])
         total = sum(parts[1:], parts[0])
-        by_kernel = total[:, :, :receivers].permute(1, 2, 0).contiguous()
+        by_kernel = total.permute(2, 0, 3, 1).flatten(1, 2)[:, :receivers].contiguous()
     return by_events, by_kernel
 
 
