@@ -140,3 +140,10 @@ def test_penalties_see_all_segments() -> None:
 def test_a_network_needs_a_segment() -> None:
     with pytest.raises(ValueError, match="segments=0 must be at least 1"):
         SpikingNetwork(3, 4, segments=0)
+
+
+def test_nothing_is_carried_into_the_next_batch() -> None:
+    network = made(3)
+    step(network)
+    network.segments = 1
+    assert torch.equal(step(network)[0], step(made(1))[0])
