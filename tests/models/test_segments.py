@@ -147,3 +147,23 @@ def test_nothing_is_carried_into_the_next_batch() -> None:
     step(network)
     network.segments = 1
     assert torch.equal(step(network)[0], step(made(1))[0])
+
+
+def test_batch_norm_goes_on_tracking_in_later_steps() -> None:
+    whole, parted = (made(number, norm="batch") for number in (1, 4))
+    for batch in (5, 6, 7):
+        step(whole, batch)
+        step(parted, batch)
+    for name, buffer in whole.named_buffers():
+        torch.testing.assert_close(parted.get_buffer(name), buffer, atol=1e-12, rtol=0)
+
+
+def test_spikes_wait_as_bytes_and_pass_gradients_on() -> None:
+    spikes = torch.tensor([0.0, 1.0, 1.0], requires_grad=True)
+    packed = segments.pack(spikes)
+    assert packed.spikes.dtype == torch.uint8
+    back = segments.unpack(packed)
+    assert torch.equal(back, spikes.detach())
+    back.backward(torch.tensor([1.0, 2.0, 3.0]))
+    assert spikes.grad is not None
+    assert spikes.grad.tolist() == [1.0, 2.0, 3.0]
