@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from snnbreg.runs import RunFolder
 from snnbreg.training import TASKS, GradientSteps, Trainer, summarise
 from snnbreg.training.batch_norm import SharedBatchNorm
 from snnbreg.training.penalties import rate_bounds, spike_count
-from snnbreg.training.processes import LostProcessError, Processes, _Stop
+from snnbreg.training.processes import LostProcessError, Processes, _Stop, stop_together
 
 EPOCHS = 3
 SIZE = 7  # samples in batches of 3: the last batch has one sample alone
@@ -94,7 +96,8 @@ def _process(rank: int, count: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
     found = [train(case, folder / f"{rank}{case.__name__}") for case in CASES]
     processes = Processes()
-    torch.save((found, [_refused(processes), _stopped(processes)]), folder / f"{rank}.pt")
+    others = [_refused(processes), _stopped(processes), _failed(processes)]
+    torch.save((found, others), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -110,10 +113,21 @@ def _refused(processes: Processes) -> str:
 
 def _stopped(processes: Processes) -> list[float]:
     """Only the last process is asked to stop; all of them do, once."""
-    _Stop.asked = processes.rank == processes.count - 1
-    with pytest.raises(KeyboardInterrupt):
-        processes.sums(1.0)
+    for together in (lambda: processes.sums(1.0), processes.wait):
+        _Stop.asked = processes.rank == processes.count - 1
+        with pytest.raises(KeyboardInterrupt):
+            together()
     return processes.sums(1.0, processes.rank)
+
+
+def _failed(processes: Processes) -> tuple[int, type[BaseException]]:
+    """What the first process makes, and how all leave when it cannot."""
+    made = processes.first(lambda: 7)
+    try:
+        processes.first(lambda: 1 // 0)
+    except BaseException as error:
+        return made, type(error)
+    return made, type(None)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +138,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[Any], list[
     for case in CASES:
         assert (folder / f"0{case.__name__}" / "summary.json").is_file()
         assert not (folder / f"1{case.__name__}").exists()  # rank 0 writes
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -152,7 +166,9 @@ def test_two_processes_together_train_as_one(
 def test_processes_that_differ_are_refused_and_all_stop_with_one(
     two: list[tuple[list[Any], list[Any]]],
 ) -> None:
-    for _, (refused, sums) in two:
+    for rank, (_, (refused, sums, (made, error))) in enumerate(two):
+        assert made == 7
+        assert error is (SystemExit if rank else ZeroDivisionError)  # one message for all
         assert "no longer have the same weights (sums [" in refused
         assert sums == [2.0, 1.0]
 
@@ -187,3 +203,17 @@ def test_a_lost_process_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> Non
     expected = r"does not answer: \[pair.cc\] Connection closed by peer \[10.0.0.2\]$"
     with pytest.raises(LostProcessError, match=expected):
         processes.sums(1.0)
+
+
+def test_a_first_signal_waits_and_a_late_second_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    clock = iter([100.0, 101.0, 106.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with stop_together():
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            assert _Stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    _Stop.asked = False
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
