@@ -83,7 +83,11 @@ def report_tables(
         log.warning("%s", problem)
     found = gallery.tables(runs, names)
     if not found:
-        raise ValueError(f"The runs below {folder} have nothing for the tables {', '.join(names)}")
+        needs = "; paired needs sparse and dense runs that share two seeds or folds"
+        raise ValueError(
+            f"The runs below {folder} have nothing for the tables {', '.join(names)}"
+            f"{needs if 'paired' in names else ''}"
+        )
     return found
 
 

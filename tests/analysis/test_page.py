@@ -182,7 +182,7 @@ def test_tables_that_cannot_be_made(
         report_tables(tmp_path / "runs", ["x"])
     with (
         caplog.at_level(logging.WARNING),
-        pytest.raises(ValueError, match="nothing for the tables paired"),
+        pytest.raises(ValueError, match="nothing for the tables paired; paired needs sparse"),
     ):
         report_tables(tmp_path / "runs", ["paired"])
     assert "summary.json holds no summary" in caplog.text
