@@ -29,6 +29,7 @@ from snnbreg.assembly.given import (
     described,
     device_of,
     outputs_of,
+    warn_of_reach,
 )
 from snnbreg.assembly.load import TrainedRun, load_run
 from snnbreg.assembly.resume import refuse_changes, write_yaml
@@ -163,6 +164,7 @@ def fit(
         loader(data.valid, eval_batch_size),
     )
     schedules = build_schedules(scheduler, per, optimizers, epochs, len(train))
+    warn_of_reach(optimizers["weights"], schedules, epochs, len(train))
     hooks = build_annealing(network, config)
     method = GradientSteps(network, task, optimizers, schedules, hooks, grad_clip=grad_clip)
     trainer = Trainer(

@@ -20,9 +20,9 @@ from snnbreg.assembly.schema import EXTRA_DEFAULTS
 from snnbreg.datasets import FrameLoader, FrameSet
 from snnbreg.datasets.arrays import frame_set, refuse_other_shapes
 from snnbreg.datasets.splits import missing_note, split_validation
-from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for
+from snnbreg.optim import AdaBreg, assign_groups, describe, groups_for, unreachable_lam
 from snnbreg.optim.groups import RULES
-from snnbreg.schedulers import TorchSchedule, annealed_sigma, make_scheduler
+from snnbreg.schedulers import Scheduler, TorchSchedule, annealed_sigma, make_scheduler
 from snnbreg.training import TASKS, Task
 from snnbreg.training.evaluation import evaluation_mode
 from snnbreg.training.hooks import AnnealedSigma, Hook
@@ -189,6 +189,23 @@ def build_schedules(
         "scheduler must be one of torch.optim.lr_scheduler or of snnbreg.schedulers, a name, a "
         f"mapping with a name, or a list of these, not {given!r}"
     )
+
+
+def warn_of_reach(
+    optimizer: Optimizer, schedules: Sequence[Any], epochs: int, batches: int
+) -> None:
+    """Warn where lambda lies beyond what the learning rates can move the dual variable.
+
+    Not where something else than this package's schedules moves them, which nobody can foresee.
+    """
+    own = [schedule for schedule in schedules if isinstance(schedule, Scheduler)]
+    if len(own) < len(schedules):
+        return
+    moving = [s for s in own if any(one.field == "lr" for one in s.schedules)]
+    known = [s for s in moving if all(one.optimizer is optimizer for one in s.schedules)]
+    constant = Scheduler([], "step", epochs, batches)
+    for message in unreachable_lam(optimizer, (known or [constant])[0].lr_sums(optimizer)):
+        log.warning("%s", message)
 
 
 def described(scheduler: Any) -> dict[str, Any]:

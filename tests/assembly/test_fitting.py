@@ -17,7 +17,7 @@ from snnbreg.analysis import report_tables
 from snnbreg.assembly.resume import write_yaml
 from snnbreg.commands.evaluate import evaluate_run
 from snnbreg.datasets.loader import permutation
-from snnbreg.optim import LinBreg
+from snnbreg.optim import AdaBreg, LinBreg
 from snnbreg.runs import FolderInUseError, RunFolder
 from snnbreg.training import Trainer
 from tests_support import assert_equal_states
@@ -217,6 +217,31 @@ class Noting(Plain):
         self.modes = [*getattr(self, "modes", []), self.training]
         torch.rand(())
         return super().forward(frames)
+
+
+@pytest.mark.parametrize(
+    ("lam", "scheduler", "warns"),
+    [
+        (0.04, None, False),  # nine steps of 0.01 move v by 0.09
+        (0.06, None, True),
+        (0.04, "cosine", True),  # half as far
+        (0.06, {"name": "target", "field": "lam", "density": 0.5}, True),
+        (0.06, "torch", False),  # nobody knows
+    ],
+)
+def test_a_lambda_out_of_reach_is_named(
+    lam: float,
+    scheduler: Any,
+    warns: bool,
+    fit: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = Plain()
+    optimizer = AdaBreg(network.parameters(), lr=0.01, lam=lam)
+    if scheduler == "torch":
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 1.0)
+    fit(network, optimizer=optimizer, scheduler=scheduler)
+    assert ("is out of reach" in caplog.text) == warns
 
 
 def test_a_network_is_tried_out_without_a_trace(fit: Callable[..., Any]) -> None:
