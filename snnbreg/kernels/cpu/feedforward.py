@@ -11,7 +11,7 @@ from ... import functional
 from ...functional.feedforward import FEED_FORWARD
 from . import filter as delay_filter
 from .lanes import LANES
-from .operators import apply, arrays, differentiable, of_two, operator
+from .operators import arrays, of_two
 from .synaptic_linear import convolve
 from .threads import in_threads
 
@@ -100,28 +100,7 @@ def _backward(
     return by_events, by_kernel.to(kernel.dtype, memory_format=torch.contiguous_format)
 
 
-def _fake_backward(
-    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
-) -> tuple[Tensor, Tensor]:
-    return (
-        events.new_empty(events.shape if need_events else (0, 0, 0)),
-        kernel.new_empty(kernel.shape if need_kernel else (0, 0)),
-    )
-
-
-FORWARD = operator("filter_forward(Tensor events, Tensor kernel) -> Tensor", _run, _fake)
-BACKWARD = operator(
-    "filter_backward(Tensor grad, Tensor events, Tensor kernel, bool need_events, "
-    "bool need_kernel) -> (Tensor, Tensor)",
-    _backward,
-    _fake_backward,
-)
-
-
-FILTER = of_two(FORWARD, BACKWARD)
-_filter = differentiable(
-    "filter(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(FILTER, *xs), _fake
-)
+_filter = of_two("filter", _run, _fake, _backward)
 """``functional.filter_events``, see ``_run``."""
 
 

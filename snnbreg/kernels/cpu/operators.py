@@ -72,37 +72,6 @@ def run_steps(
     return steps(*arguments, False)
 
 
-def of_two(forward: Any, backward: Any) -> type[torch.autograd.Function]:
-    """A function of two tensors.
-
-    Args:
-        forward: the operator, tensors to result.
-        backward: that of the gradients: those of the result, the two tensors, and whether the
-            gradient of each is wanted.
-    """
-
-    class OfTwo(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(first: Tensor, second: Tensor) -> Tensor:
-            result: Tensor = forward(first, second)
-            return result
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-            ctx.save_for_backward(*inputs)
-
-        @staticmethod
-        @once_differentiable
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-            need = ctx.needs_input_grad
-            found = backward(grad, *ctx.saved_tensors, *need)
-            return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
-
-    return OfTwo
-
-
 def operator(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
     """An operator without gradients.
 
@@ -162,6 +131,62 @@ def differentiable(
         return (defined if graph else run)(*arguments)
 
     return call
+
+
+def of_two(
+    name: str, run: Callable[..., Tensor], fake: Callable[..., Tensor], backward: Callable[..., Any]
+) -> Callable[..., Any]:
+    """An operator with gradients, of events and the kernel that they meet.
+
+    Args:
+        name: of the operator; those that compute it and its gradients end in ``_forward`` and
+            ``_backward``.
+        run: events and kernel to the result.
+        fake: makes an empty result.
+        backward: gradients of the result, events, kernel, and whether the gradient of each of the
+            two is wanted; returns both, empty where not wanted.
+
+    Returns:
+        As ``differentiable``.
+    """
+    two = "Tensor events, Tensor kernel"
+
+    def fake_backward(
+        grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
+    ) -> tuple[Tensor, ...]:
+        return tuple(
+            x.new_empty(x.shape if needed else (0,) * x.ndim)
+            for x, needed in ((events, need_events), (kernel, need_kernel))
+        )
+
+    forward_operator = operator(f"{name}_forward({two}) -> Tensor", run, fake)
+    backward_operator = operator(
+        f"{name}_backward(Tensor grad, {two}, bool need_events, bool need_kernel) "
+        "-> (Tensor, Tensor)",
+        backward,
+        fake_backward,
+    )
+
+    class OfTwo(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(events: Tensor, kernel: Tensor) -> Tensor:
+            result: Tensor = forward_operator(events, kernel)
+            return result
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+            need = ctx.needs_input_grad
+            found = backward_operator(grad, *ctx.saved_tensors, *need)
+            return tuple(x if needed else None for x, needed in zip(found, need, strict=True))
+
+    return differentiable(f"{name}({two}) -> Tensor", lambda *xs: apply(OfTwo, *xs), fake)
 
 
 def _define(name: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:

@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ...functional import check_finite
 from ...functional.feedforward import FEED_FORWARD
+from .autograd import total
 from .convolve import convolve_events, convolve_events_backward, correlate
 from .lanes import LANES
 from .matrices import pack, panels
 from .memory import empty
-from .operators import apply, arrays, differentiable, of_two, operator
+from .operators import arrays, of_two
 from .threads import in_threads
 
 
@@ -50,32 +51,10 @@ def _backward(
             convolve_events_backward((first, last), dI, x, part.numpy())
             return part
 
-        parts = in_threads(run, events.shape[1])
-        total = sum(parts[1:], parts[0])
-        by_kernel = total.permute(2, 0, 3, 1).flatten(1, 2)[:, :receivers].contiguous()
+        square = total(in_threads(run, events.shape[1]))
+        by_kernel = square.permute(2, 0, 3, 1).flatten(1, 2)[:, :receivers].contiguous()
     return by_events, by_kernel
 
 
-def _fake_backward(
-    grad: Tensor, events: Tensor, kernel: Tensor, need_events: bool, need_kernel: bool
-) -> tuple[Tensor, Tensor]:
-    return (
-        events.new_empty(events.shape if need_events else (0, 0, 0)),
-        kernel.new_empty(kernel.shape if need_kernel else (0, 0, 0)),
-    )
-
-
-FORWARD = operator("convolve_forward(Tensor events, Tensor kernel) -> Tensor", _run, _fake)
-BACKWARD = operator(
-    "convolve_backward(Tensor grad, Tensor events, Tensor kernel, bool need_events, "
-    "bool need_kernel) -> (Tensor, Tensor)",
-    _backward,
-    _fake_backward,
-)
-
-
-CONVOLVE = of_two(FORWARD, BACKWARD)
-convolve = differentiable(
-    "convolve(Tensor events, Tensor kernel) -> Tensor", lambda *xs: apply(CONVOLVE, *xs), _fake
-)
+convolve = of_two("convolve", _run, _fake, _backward)
 """Currents without a bias, from the arguments of ``_run``."""
