@@ -120,14 +120,14 @@ def _stopped(processes: Processes) -> list[float]:
     return processes.sums(1.0, processes.rank)
 
 
-def _failed(processes: Processes) -> tuple[int, type[BaseException]]:
+def _failed(processes: Processes) -> tuple[int, str]:
     """What the first process makes, and how all leave when it cannot."""
     made = processes.first(lambda: 7)
     try:
         processes.first(lambda: 1 // 0)
     except BaseException as error:
-        return made, type(error)
-    return made, type(None)
+        return made, type(error).__name__
+    return made, ""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[Any], list[
     for case in CASES:
         assert (folder / f"0{case.__name__}" / "summary.json").is_file()
         assert not (folder / f"1{case.__name__}").exists()  # rank 0 writes
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -168,7 +168,7 @@ def test_processes_that_differ_are_refused_and_all_stop_with_one(
 ) -> None:
     for rank, (_, (refused, sums, (made, error))) in enumerate(two):
         assert made == 7
-        assert error is (SystemExit if rank else ZeroDivisionError)  # one message for all
+        assert error == ("SystemExit" if rank else "ZeroDivisionError")  # one message for all
         assert "no longer have the same weights (sums [" in refused
         assert sums == [2.0, 1.0]
 
