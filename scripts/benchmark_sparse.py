@@ -113,7 +113,6 @@ def steps(
     network = build(dataset, density, sigma, rate, frames)
     optimizer = AdaBreg(parameter_groups(network), lr=1e-9)  # does not move the support
     now = clock()
-
     losses: list[float] = []
 
     def step(number: int) -> float:
@@ -214,6 +213,8 @@ def main() -> None:
         for density in options.density:
             settings = dataset, density, options.sigma, options.rate, options.rounds
             results.append({**steps(*settings), **epochs(*settings)})
+            if options.output:  # after every row: all of them take minutes
+                options.output.write_text(json.dumps(results, indent=1))
     names = ["dense", "sparse", "ratio", "epoch_dense", "epoch_sparse", "epoch_ratio"]
     table(
         f"Training, sigma {options.sigma:g}, rate {options.rate:g}, threads {options.threads}: a "
@@ -221,8 +222,6 @@ def main() -> None:
         ["data set", "density", *names],
         [[r[name] for name in ("dataset", "density", *names)] for r in results],
     )
-    if options.output:
-        options.output.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
