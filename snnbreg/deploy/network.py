@@ -30,6 +30,7 @@ RESETS = ("soft", "hard")
 READOUTS = ("linear", "leaky", "spiking")
 DECISIONS = {
     "sum_cross_entropy": "sum",
+    "mean_cross_entropy": "sum",
     "softmax_sum_cross_entropy": "softmax_sum",
     "last_cross_entropy": "last",
     "last_squared_error": "last",

@@ -77,6 +77,8 @@ class Classification(Task):
     Args:
         softmax: sum the softmax of the outputs instead, as published for SHD. A second
             log-softmax acts on these sums in the loss: that is the published loss, not a slip.
+        mean: the loss is that of the mean over time, which says the same classes. Over many steps
+            a small step of a weight moves a sum by much, so that sums want small learning rates.
 
     Source: Queant et al. 2025 (arXiv 2509.24852), published code.
 
@@ -87,11 +89,11 @@ class Classification(Task):
         (1.3863, 1, 2)
     """
 
-    def __init__(self, softmax: bool = False) -> None:
-        self.softmax = softmax
+    def __init__(self, softmax: bool = False, mean: bool = False) -> None:
+        self.softmax, self.mean = softmax, mean
 
     def score(self, outputs: Tensor, labels: Tensor) -> Score:
-        """Cross-entropy of the sums over time."""
+        """Cross-entropy of the sums over time, or of the means."""
         _refuse_steps(labels)
         sums = self._sums(outputs)
         predicted = sums.detach().argmax(-1)
@@ -103,7 +105,8 @@ class Classification(Task):
         return self._sums(outputs).softmax(-1)
 
     def _sums(self, outputs: Tensor) -> Tensor:
-        return (outputs.softmax(-1) if self.softmax else outputs).sum(0)
+        values = outputs.softmax(-1) if self.softmax else outputs
+        return values.mean(0) if self.mean else values.sum(0)
 
 
 class StepClassification(Task):
@@ -218,6 +221,7 @@ def _refuse_steps(labels: Tensor) -> None:
 TASKS: dict[str, Task] = {
     "sum_cross_entropy": Classification(),
     "softmax_sum_cross_entropy": Classification(softmax=True),
+    "mean_cross_entropy": Classification(mean=True),
     "step_cross_entropy": StepClassification(),
     "last_cross_entropy": LastStep(),
     "last_squared_error": LastStep(squared=True),

@@ -16,7 +16,9 @@ def cross_entropy(scores: list[float], label: int) -> float:
     return math.log(sum(math.exp(s) for s in scores)) - scores[label]
 
 
-@pytest.mark.parametrize("name", ["sum_cross_entropy", "softmax_sum_cross_entropy"])
+@pytest.mark.parametrize(
+    "name", ["sum_cross_entropy", "mean_cross_entropy", "softmax_sum_cross_entropy"]
+)
 def test_one_class_per_sample(name: str) -> None:
     torch.manual_seed(0)
     outputs = torch.randn(4, 3, 5, dtype=torch.float64)
@@ -30,6 +32,8 @@ def test_one_class_per_sample(name: str) -> None:
                 total = sum(math.exp(x) for x in row)
                 row = [math.exp(x) / total for x in row]
             scores = [s + x for s, x in zip(scores, row, strict=True)]
+        if name == "mean_cross_entropy":
+            scores = [s / 4 for s in scores]
         expected += cross_entropy(scores, label)
         predicted.append(scores.index(max(scores)))
     score = TASKS[name].score(outputs, torch.tensor(labels))
