@@ -20,8 +20,8 @@ SPARE = 1.05
 class DensityController(Scheduler):
     """Raises lambda while there are too many non-zero weights, lowers it while there are too few.
 
-    It acts after every epoch between warm-up and cool-down, on the density d with target d*, and
-    in one of two ways:
+    It acts after every epoch between warm-up and cool-down, or ``times`` in each, on the density d
+    with target d*, and in one of two ways:
 
     * ``keep="dual"``: lambda becomes the value at which the dual variable v, as it is, stands for
       the density that is wanted now: ``d* (d_0 / d*) ** exp(-pace x)``, where d_0 is the density
@@ -32,7 +32,7 @@ class DensityController(Scheduler):
       from zero. This holds back a growing network; it cannot make a dense one sparse, since
       non-zero weights do not feel lambda.
 
-    From cool-down on the target itself is wanted: after every epoch, the last one too, lambda
+    From cool-down on the target itself is wanted: every time, at the very end too, lambda
     becomes the value at which v stands for exactly that density. The learning rate being small
     then, so are these changes. A group regulariser meets it to one group.
 
@@ -54,7 +54,9 @@ class DensityController(Scheduler):
         keep: what stays when lambda changes, ``"dual"`` or ``"weights"``.
         pace: of ``keep="dual"``, > 0.
         gain: of ``keep="weights"``: exponent of the discrepancy, > 0.
-        step: of ``keep="weights"``: largest factor per epoch, > 1.
+        step: of ``keep="weights"``: largest factor at a time, > 1.
+        times: in an epoch, >= 1, the last one at its end. Where epochs are long, so that the density
+            changes much in one, many small changes disturb the network less than a large one.
         warm_up: share of the run before the first change.
         cool_down: share of the run from which the target itself is wanted.
         lowest: least lambda, > 0; a group at 0 starts there. None: 1e-3, as a price 1e-6.
@@ -78,6 +80,7 @@ class DensityController(Scheduler):
         pace: float = 4.0,
         gain: float = 1.0,
         step: float = 2.0,
+        times: int = 1,
         warm_up: float = 0.1,
         cool_down: float = 0.9,
         lowest: float | None = None,
@@ -104,6 +107,7 @@ class DensityController(Scheduler):
             ("pace", pace, pace > 0),
             ("gain", gain, gain > 0),
             ("step", step, step > 1),
+            ("times", times, times == int(times) and times >= 1),
             ("warm_up", warm_up, 0 <= warm_up <= 1),
             ("cool_down", cool_down, warm_up <= cool_down <= 1),
             ("lowest", lowest, 0 < lowest < highest),
@@ -113,20 +117,34 @@ class DensityController(Scheduler):
         self.optimizer: Any = optimizer
         self.target, self.keep, self.gain, self.largest = density, keep, gain, step
         self.lowest, self.highest = lowest, highest
-        self.first = max(1, math.ceil(warm_up * epochs))
-        self.end = math.ceil(cool_down * epochs)
+        self.times = min(times, steps_per_epoch)
+        self.first = max(1, math.ceil(warm_up * epochs * self.times))
+        self.end = math.ceil(cool_down * epochs * self.times)
         self.pace, self.exact = pace, exact
-        self.epoch, self.start, self.before = 0, density, 0.0
+        self.turn, self.batches, self.start, self.before = 0, 0, density, 0.0
+
+    def step_batch(self) -> None:
+        """Act after some batches of an epoch, in equal distances, if it is to act several times."""
+        self.batches += 1
+        done = self.batches * self.times // self.steps_per_epoch
+        if self.turn % self.times < done < self.times:
+            self._act()
 
     def step_epoch(self, metric: float | None = None) -> None:
+        """Act at the end of an epoch."""
+        self.batches = 0
+        self.turn = self.turn // self.times * self.times + self.times - 1
+        self._act()
+
+    def _act(self) -> None:
         """Measure the density and, from warm-up on, change lambda."""
-        self.epoch += 1
+        self.turn += 1
         now, before = self.density(), self.before
         self.before = now
-        late = self.epoch >= self.end
-        if self.epoch < self.first or (late and not self.exact) or self._over():
+        late = self.turn >= self.end
+        if self.turn < self.first or (late and not self.exact) or self._over():
             return
-        if self.epoch == self.first:
+        if self.turn == self.first:
             self.start = now
         lams = [max(lam, self.lowest) for lam in self._lams()]
         wanted = self.target if late else self.wanted()
@@ -146,8 +164,8 @@ class DensityController(Scheduler):
             self.optimizer.prune_to(round(self.target * self._size()), self.groups)
 
     def wanted(self) -> float:
-        """The density of this epoch on the way to the target, for ``keep="dual"``."""
-        done = (self.epoch - self.first + 1) / (self.end - self.first)
+        """The density of now on the way to the target, for ``keep="dual"``."""
+        done = (self.turn - self.first + 1) / (self.end - self.first)
         gap = max(self.start, 1e-6) / self.target  # an empty network has no logarithm
         return self.target * gap ** math.exp(-self.pace * done)
 
@@ -158,7 +176,7 @@ class DensityController(Scheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """The count, the densities at the start and last, and the lambdas: plain numbers."""
-        state = {"epoch": self.epoch, "start": self.start, "before": self.before}
+        state = {"turn": self.turn, "start": self.start, "before": self.before}
         return {**state, "lams": self._lams(), "exact": self.exact}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -171,7 +189,8 @@ class DensityController(Scheduler):
             raise ValueError(
                 "The scheduler's state belongs to another scheduler. Use its settings."
             )
-        self.epoch, self.start = state["epoch"], state["start"]
+        self.turn = state["turn"] if "turn" in state else state["epoch"] * self.times
+        self.start, self.batches = state["start"], 0
         self.before = state.get("before", 0.0)
         self.exact = state.get("exact", False)  # an older run goes on as it began
         for index, lam in zip(self.groups, state["lams"], strict=True):
@@ -200,7 +219,8 @@ class DensityController(Scheduler):
         if now <= wanted:  # too low and still falling
             return min(factor, 1 / self.largest)
         count = max(1, round(wanted * self._size()))
-        return min(factor, self.optimizer.factor_for(count, self.steps_per_epoch, self.groups))
+        steps = self.steps_per_epoch // self.times
+        return min(factor, self.optimizer.factor_for(count, steps, self.groups))
 
     def _discrepancy(self, density: float, wanted: float) -> float:
         ratio = (density / wanted) ** self.gain

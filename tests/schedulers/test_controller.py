@@ -153,6 +153,43 @@ def test_an_older_run_goes_on_as_it_began():
     assert controller.before == 0.0
 
 
+def test_several_times_in_an_epoch():
+    """Of 8 batches three times: after 3, 6 and 8; the way to the target has as many stations."""
+    weight, optimizer, controller, epoch = problem(1.0, density=0.1, warm_up=0.1, times=3)
+    group, changes, lams = optimizer.param_groups[1], [], []
+    step = controller.step_batch
+
+    def watched():
+        step()
+        lams.append(group["lam"])
+
+    controller.step_batch = watched
+    for number in range(EPOCHS):
+        lams[:] = [group["lam"]]
+        epoch(number)
+        lams.append(group["lam"])
+        changes.append([k for k in range(1, 10) if lams[k] != lams[k - 1]])
+        if number == 10:
+            done = (3 * 11 - 9 + 1) / (81 - 9)  # from the ninth turn on, to the 81st of 90
+            wanted = 0.1 * (controller.start / 0.1) ** (torch.e ** (-4.0 * done))
+            assert density(weight) == pytest.approx(wanted, abs=1 / 200)
+            saved = controller.state_dict()
+    assert changes[:3] == [[], [], [9]]  # warm-up: nine turns
+    assert changes[3:20] == [[3, 6, 9]] * 17
+    assert density(weight) == 0.1
+    assert saved["turn"] == 33
+    controller.load_state_dict(saved)
+    assert controller.turn == 33
+    older = {key: value for key, value in saved.items() if key != "turn"} | {"epoch": 11}
+    controller.load_state_dict(older)
+    assert controller.turn == 33
+
+
+def test_not_more_often_than_there_are_batches():
+    controller = problem(1.0, times=50)[2]
+    assert controller.times == BATCHES
+
+
 def test_without_the_controller_the_density_is_another_one():
     for start in (1.0, 0.05):
         weight, _, _, epoch = problem(start, density=0.1, warm_up=1.0, cool_down=1.0, exact=False)

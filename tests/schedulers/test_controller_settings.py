@@ -26,6 +26,7 @@ def test_a_price_may_be_lower_than_a_threshold_of_dual_variables(method, lowest)
         ({"lowest": 5.0, "highest": 5.0}, "Invalid lowest"), ({"lowest": 0.0}, "Invalid lowest"),
         ({"warm_up": 0.8, "cool_down": 0.2}, "Invalid cool_down"),
         ({"step": 1.0}, "Invalid step"), ({"pace": 0}, "Invalid pace"),
+        ({"times": 0}, "Invalid times"), ({"times": 1.5}, "Invalid times"),
         ({"field": "lr"}, "target scheduler changes lam only"), ({"wish": 1}, "wish"),
     ],
 )  # fmt: skip
@@ -40,7 +41,7 @@ def test_without_settings():
     controller = make_scheduler("target", optimizer, 25, 2, field="lam")
     expected = {
         "target": 0.1, "keep": "dual", "pace": 4.0, "gain": 1.0, "largest": 2.0, "lowest": 1e-3,
-        "highest": 100.0, "exact": True, "first": 3, "end": 23, "epoch": 0, "epochs": 25,
+        "highest": 100.0, "exact": True, "first": 3, "end": 23, "turn": 0, "times": 1, "epochs": 25,
         "steps_per_epoch": 2, "per": "epoch", "schedules": [],
     }  # fmt: skip
     assert {key: getattr(controller, key) for key in expected} == expected

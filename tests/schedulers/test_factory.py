@@ -324,7 +324,7 @@ def test_the_density_controller_and_plateau_are_stepped_after_an_epoch():
     controller = make_scheduler("target", optimizer, 10, 4, field="lam", density=0.5)
     for _ in range(10):
         controller.step()
-    assert controller.epoch == 10
+    assert controller.turn == 10
     plateau = make_scheduler("plateau", optimizer, 10, 4, patience=0)
     for _ in range(3):
         plateau.step(1.0)
