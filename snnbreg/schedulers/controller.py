@@ -55,8 +55,9 @@ class DensityController(Scheduler):
         pace: of ``keep="dual"``, > 0.
         gain: of ``keep="weights"``: exponent of the discrepancy, > 0.
         step: of ``keep="weights"``: largest factor at a time, > 1.
-        times: in an epoch, >= 1, the last one at its end. Where epochs are long, so that the density
-            changes much in one, many small changes disturb the network less than a large one.
+        times: in an epoch, >= 1, the last one at its end; needs ``step_batch`` after every batch.
+            Where epochs are long, so that the density changes much in one, many small changes
+            disturb the network less than a large one.
         warm_up: share of the run before the first change.
         cool_down: share of the run from which the target itself is wanted.
         lowest: least lambda, > 0; a group at 0 starts there. None: 1e-3, as a price 1e-6.
