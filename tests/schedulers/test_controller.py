@@ -105,21 +105,24 @@ def test_a_price_on_its_way_follows_the_density_that_the_next_epoch_will_have():
         assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
 
 
-@pytest.mark.parametrize(("before", "shrunk"), [(10, True), (8, False)])
-def test_a_price_does_not_let_all_weights_vanish_in_one_epoch(before, shrunk):
+@pytest.mark.parametrize(
+    ("before", "shrunk", "times"), [(10, True, 1), (8, False, 1), (10, True, 2)]
+)
+def test_a_price_does_not_let_all_weights_vanish_at_once(before, shrunk, times):
     """8 of 10 weights are left; after 4 steps of lr lam = 0.1 factor five are to be, the largest.
 
-    So the third smallest, 0.2, may be shrunk by 0.2 / 4 in a step. If the density does not fall,
-    gradients hold on to the weights, and the price rises as the discrepancy says.
+    So the third smallest, 0.2, may be shrunk by 0.2 / 4 in a step, or by 0.2 / 2 if the controller
+    acts again after two. If the density does not fall, gradients hold on to the weights, and the
+    price rises as the discrepancy says.
     """
     weight = torch.nn.Parameter(torch.ones(10))
     optimizer = ProxSGD([weight], lr=0.5, lam=0.2)
-    settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9}
+    settings = {"density": 0.5, "warm_up": 0, "step": 9.0, "pace": 1e9, "times": times}
     controller = make_scheduler("target", optimizer, 20, 4, field="lam", **settings)
     controller.before = before / 10
     weight.data = torch.tensor([0.0, -0.1, 0.8, -0.2, 0.15, 0.9, 0.7, 0.0, 0.6, -0.5])
     controller.step_epoch()
-    lam = 0.2 / 4 / 0.5 if shrunk else 0.2 * 0.8 / 0.525
+    lam = 0.2 / (4 / times) / 0.5 if shrunk else 0.2 * 0.8 / 0.525
     assert optimizer.param_groups[0]["lam"] == pytest.approx(lam)
 
 
@@ -183,6 +186,13 @@ def test_several_times_in_an_epoch():
     older = {key: value for key, value in saved.items() if key != "turn"} | {"epoch": 11}
     controller.load_state_dict(older)
     assert controller.turn == 33
+
+
+def test_an_epoch_whose_batches_nobody_counted_is_an_epoch():
+    controller = problem(1.0, times=3)[2]
+    controller.step_epoch()
+    controller.step_epoch()
+    assert controller.turn == 6
 
 
 def test_not_more_often_than_there_are_batches():
