@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "audio": (set(), {"numpy", "scipy", "numba", "soundfile", "h5py", "tqdm"}),
     "datasets": (set(), {"torch", "numpy", "h5py", "scipy", "tonic", "snntorch"}),
     "runs": (set(), {"torch", "numpy", "yaml", "filelock"}),
-    "training": ({"runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
+    "training": ({"functional", "runs"}, {"torch", "numpy", "tqdm", "wandb", "wandb_workspaces"}),
     "deploy": ({"models", "functional"}, {"torch", "numpy", "numba", "nir"}),
     "analysis": ({"runs"}, {"torch", "numpy", "matplotlib"}),
     "assembly": (

@@ -4,6 +4,7 @@ Needs only torch. ``delayed_recurrence``, ``delayed_linear``, ``linear`` and ``l
 reference: short and readable. The engines of ``snnbreg.kernels`` compute the same functions faster.
 """
 
+from .batch_norm import Add, batch_norm, column_sums, track_
 from .delay import check_finite, delay_kernel, half_width, kernel_length, readable
 from .feedforward import (
     check_delayed_linear,
@@ -36,15 +37,18 @@ from .surrogates import (
 __all__ = [
     "RESETS",
     "SURROGATES",
+    "Add",
     "Carried",
     "LIFParameters",
     "Surrogate",
     "atan_slope",
+    "batch_norm",
     "check_current",
     "check_delayed_linear",
     "check_finite",
     "check_linear",
     "check_recurrence",
+    "column_sums",
     "continued_lif",
     "continued_recurrence",
     "delay_kernel",
@@ -62,5 +66,6 @@ __all__ = [
     "readable",
     "spike",
     "surrogate_slope",
+    "track_",
     "triangle_slope",
 ]

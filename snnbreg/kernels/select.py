@@ -60,6 +60,9 @@ class Engine(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """A segment of time of ``lif``, and the membranes at its end."""
 
+    def column_sums(self, a: Tensor, b: Tensor) -> Tensor:
+        """Sums of a and of a b over the rows, (R, N) -> (2, N) float64."""
+
 
 ENGINES = ("auto", "reference", "cpu", "triton")
 """The names a layer's ``engine`` may have."""

@@ -75,12 +75,13 @@ class DelayedLinear(Delay):
         self.register_parameter("bias", undelayed.bias)
         self.engine = check_engine(engine)
 
-    def forward(self, events: Tensor) -> Tensor:
+    def forward(self, events: Tensor, learn_bias: bool = True) -> Tensor:
         """Currents of the receivers from the events of the senders."""
         if torch.is_autocast_enabled(events.device.type):
             events = events.to(self.weight.dtype)  # the filter is float32, the product is not
         engine = get_engine(self.engine, events.device)
-        synapses = self.weight, self.bias, self.delay_of_senders, self.half_width
+        bias = self.bias if learn_bias or self.bias is None else self.bias.detach()
+        synapses = self.weight, bias, self.delay_of_senders, self.half_width
         if self.carry is None:
             return engine.delayed_linear(events, *synapses)
         past, steps = self.carry.state, len(events)

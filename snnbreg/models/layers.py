@@ -51,11 +51,19 @@ class SpikingLayer(nn.Module):
             sizes = spikes.shape[1], len(self.linear.weight)
             mask = self.dropout.sample(spikes.new_empty((1, *sizes)))
             return self.neuron(self.linear(spikes, mask))
-        current = self.linear(spikes)
+        current = self.linear(spikes, learn_bias=not self._normalises())
         current = self.norm(current.flatten(0, 1)).unflatten(0, current.shape[:2])
         if self.dropout_on == "current":
             return self.neuron(self.dropout(current))
         return self.dropout(self.neuron(current))
+
+    def _normalises(self) -> bool:
+        """Whether the mean of the batch is subtracted.
+
+        Then a bias cancels. Of the rounding in its gradient optimizers like Adam would make full
+        steps, which the running mean, and so every evaluation, follows late.
+        """
+        return self.norm.training and not isinstance(self.norm, nn.Identity)
 
 
 class Readout(nn.Module):

@@ -34,7 +34,10 @@ class Linear(nn.Linear):
         super().__init__(senders, receivers, bias)
         self.engine = check_engine(engine)
 
-    def forward(self, events: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, events: Tensor, mask: Tensor | None = None, learn_bias: bool = True
+    ) -> Tensor:
         """Currents of the events, times factors (B, N) that are held over time."""
         engine = get_engine(self.engine, events.device)
-        return engine.linear(events, self.weight, self.bias, mask)
+        bias = self.bias if learn_bias or self.bias is None else self.bias.detach()
+        return engine.linear(events, self.weight, bias, mask)

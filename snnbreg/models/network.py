@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor, nn
 
 from ..functional import Surrogate, check_current
+from .batch_norm import BatchNorm
 from .delay import clamp_delays_, delayed_layers, hard_delays, round_delays_
 from .delayed import DelayedRecurrentLIF
 from .delayed_linear import DelayedLinear
@@ -182,7 +183,7 @@ class SpikingNetwork(nn.Module):
             SpikingLayer(
                 _linear(senders, receivers, bias, weight_init, engine, kind, delayed),
                 DelayedRecurrentLIF(receivers, **neuron, **recurrence) if flag else LIF(**neuron),
-                nn.BatchNorm1d(receivers) if norm == "batch" else nn.Identity(),
+                BatchNorm(receivers, engine) if norm == "batch" else nn.Identity(),
                 HeldDropout(dropout),
                 dropout_on,
             )

@@ -20,6 +20,7 @@ from snnbreg.models import SpikingNetwork
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "axonal": {"dropout": 0.2},
+    "batch norm": {"norm": "batch"},
     "synaptic": {"delays": "synaptic"},
     "plain": {"recurrent": False, "dropout_on": "spikes", "readout": "spiking"},
     "delayed inputs": {"recurrent": False, "feedforward_delays": "axonal"},
@@ -60,6 +61,7 @@ def _forget_graphs() -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by dynamo
 @KINDS
 def test_compiled_it_takes_the_same_step(name: str) -> None:
     """Without a break of the graph, the same bits, for many events too, and for another sigma."""

@@ -45,7 +45,7 @@ def step(network: SpikingNetwork, batch: int = 5) -> tuple[Tensor, list[Tensor]]
     outputs = network(frames)
     outputs.backward(weighting)
     after = torch.rand(1)
-    return outputs.detach(), [*(p.grad for p in network.parameters()), after]  # type: ignore[list-item]
+    return outputs.detach(), [*(p.grad for p in network.parameters() if p.grad is not None), after]
 
 
 @pytest.mark.parametrize("engine", ["reference", "cpu"])

@@ -7,11 +7,13 @@ They are written with vectors (``lanes``), matrix blocks (``blocks``) and sums t
 large tensors use ``memory`` again.
 """
 
+from .columns import column_sums
 from .engine import continued_lif, continued_recurrence, delayed_recurrence, lif, supports
 from .event_linear import linear
 from .feedforward import delayed_linear
 
 __all__ = [
+    "column_sums",
     "continued_lif",
     "continued_recurrence",
     "delayed_linear",
