@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -111,11 +110,15 @@ def in_segments(
             outputs = forward(part)
         return outputs, {name: carry.state for name, carry in carries.items()}
 
-    run = partial(checkpoint, segment, use_reentrant=False) if torch.is_grad_enabled() else segment
     states: dict[str, Any] = {}
     outputs = []
-    for part in frames.split(-(-len(frames) // segments)):
-        out, states = run(part, states)
+    parts = frames.split(-(-len(frames) // segments))
+    for part in parts:
+        # the gradients of the last one are due first: it is kept until then
+        if torch.is_grad_enabled() and part is not parts[-1]:
+            out, states = checkpoint(segment, part, states, use_reentrant=False)
+        else:
+            out, states = segment(part, states)
         outputs.append(out)
     return torch.cat(outputs)
 

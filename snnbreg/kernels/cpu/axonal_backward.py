@@ -115,11 +115,9 @@ def axonal_backward(
                 stored = 0
         for t in range(past - 1, -1, -1):
             for k in range(together):
-                for j in range(neurons):
-                    value = _spike_gradient(
-                        t - past, j, steps, grad_z[k], tap_ages, taps, recursion[k]
-                    )
-                    store(work[k], j * LANES, narrow(value, work[0, 0, 0]))
+                _past_spikes_backward(
+                    t - past, ages, grad_z[k], tap_ages, taps, recursion[k], work[k]
+                )
                 store_tile(work[k], grad_past, t, (first + k) * LANES)
 
 
@@ -150,6 +148,25 @@ def _lif_step_backward(
         grad_h = grad_h + load(state, 3 * rows * LANES + at) * next_membrane_slope(h, slope, neuron)
         store(state, 3 * rows * LANES + at, grad_h)
         store(work, at, grad_h * load(mask_tile, at))
+
+
+@compiled
+def _past_spikes_backward(
+    t: int,
+    ages: np.ndarray,
+    grad_z: np.ndarray,
+    tap_ages: np.ndarray,
+    taps: np.ndarray,
+    recursion: np.ndarray,
+    work: np.ndarray,
+) -> None:
+    """Gradient of the spikes of step t < 0; zero where all have left the kernel by step 0."""
+    like = work[0, 0]
+    for j in range(recursion.shape[1]):
+        value = broadcast(0.0)
+        if t + ages[j, 2] + 1 >= 0:  # the last of the taps
+            value = _spike_gradient(t, j, grad_z.shape[0], grad_z, tap_ages, taps, recursion)
+        store(work, j * LANES, narrow(value, like))
 
 
 @compiled
