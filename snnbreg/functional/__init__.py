@@ -5,6 +5,7 @@ reference: short and readable. The engines of ``snnbreg.kernels`` compute the sa
 """
 
 from .batch_norm import Add, batch_norm, column_sums, track_
+from .carried import Carried, link_of, unpack
 from .delay import check_finite, delay_kernel, half_width, kernel_length, readable
 from .feedforward import (
     check_delayed_linear,
@@ -24,7 +25,7 @@ from .lif import (
     lif_parameters,
     lif_step,
 )
-from .recurrence import Carried, check_recurrence, continued_recurrence, delayed_recurrence
+from .recurrence import check_recurrence, continued_recurrence, delayed_recurrence
 from .surrogates import (
     SURROGATES,
     Surrogate,
@@ -63,9 +64,11 @@ __all__ = [
     "lif_parameters",
     "lif_step",
     "linear",
+    "link_of",
     "readable",
     "spike",
     "surrogate_slope",
     "track_",
     "triangle_slope",
+    "unpack",
 ]

@@ -19,12 +19,13 @@ Reference: Queant et al. 2025, "DelRec", arXiv 2509.24852, section 3, and its pu
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .carried import Carried, pack, unpack
 from .delay import check_finite, check_like, delay_kernel, kernel_length
 from .lif import DEFAULTS, LIFParameters, charge, check_current, reset_membrane, reset_slope
 from .surrogates import spike, surrogate_slope
@@ -76,15 +77,6 @@ RECURRENT = "recurrent weights, the delays or their half-widths"
 """What ``check_finite`` says of them."""
 
 
-class Carried(NamedTuple):
-    """What a recurrent layer takes from a segment of time into the next."""
-
-    membrane: Tensor
-    """V after the last step, (B, N)."""
-    spikes: Tensor
-    """Of the last P steps, (P, B, N): all that have not arrived yet, see ``kernel_length``."""
-
-
 def continued_recurrence(
     current: Tensor,
     carried: Carried | None,
@@ -93,29 +85,34 @@ def continued_recurrence(
     half_width: Tensor,
     mask: Tensor | None = None,
     neuron: LIFParameters = DEFAULTS,
-) -> tuple[Tensor, Tensor]:
+    keep: int = 0,
+) -> tuple[Tensor, Carried]:
     """A segment of time of :func:`delayed_recurrence`.
 
     Args:
         current: input of the segment, (T, B, N).
-        carried: from the segment before; None at the beginning.
+        carried: what this function returned for the segment before; None at the beginning.
         weight: W, (N, N), row = receiver, column = sender.
         delay: d in steps, (N,) or (N, N).
         half_width: s >= 1 in steps, a scalar tensor or (N,).
         mask: factors on the recurrent current, (B, N), or None.
         neuron: the neurons' parameters.
+        keep: of how many steps spikes are handed on, see ``kernel_length``.
 
     Returns:
-        Spikes, (T, B, N), and the membranes V after the last step, (B, N).
+        Spikes, (T, B, N), and what the next segment takes.
     """
     check_recurrence(current, weight, delay, half_width, mask)
     if carried is None:
-        carried = Carried(torch.zeros_like(current[0]), current.new_empty(0, *current.shape[1:]))
-    steps = len(current) + len(carried.spikes)
+        v, past = torch.zeros_like(current[0]), current.new_empty(0, *current.shape[1:])
+    else:
+        v, past = carried.membrane, unpack(carried.spikes, carried.link)
+    steps = len(current) + len(past)
     kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, steps))
-    if delay.ndim == 2:
-        return _Recurrence.apply(current, *carried, None, weight * kernel, mask, neuron)
-    return _Recurrence.apply(current, *carried, weight, kernel.unsqueeze(1), mask, neuron)
+    synapses = (None, weight * kernel) if delay.ndim == 2 else (weight, kernel.unsqueeze(1))
+    spikes, v = _Recurrence.apply(current, v, past, *synapses, mask, neuron)
+    sent = torch.cat([past, spikes]) if keep > len(spikes) else spikes
+    return spikes, Carried(v, *pack(sent[max(len(sent) - keep, 0) :]))
 
 
 class _Recurrence(torch.autograd.Function):

@@ -52,8 +52,9 @@ class Engine(Protocol):
         half_width: Tensor,
         mask: Tensor | None = None,
         neuron: LIFParameters = ...,
-    ) -> tuple[Tensor, Tensor]:
-        """A segment of time of ``delayed_recurrence``, and the membranes at its end."""
+        keep: int = 0,
+    ) -> tuple[Tensor, Carried]:
+        """A segment of time of ``delayed_recurrence``, and what the next one takes."""
 
     def continued_lif(
         self, current: Tensor, membrane: Tensor | None, neuron: LIFParameters = ...

@@ -127,6 +127,11 @@ class Delay(Carrying):
         """The delays in steps as the equations take them, (senders,) or (receivers, senders)."""
         return self.delay.expand(self.weight.shape[1]) if self.delays == "common" else self.delay
 
+    @property
+    def reach(self) -> int:
+        """Steps after which every event has arrived everywhere."""
+        return functional.kernel_length(self.delay_of_senders, self.half_width, LONG)
+
     def on_its_way(self, past: Tensor | None, events: Tensor) -> Tensor:
         """The last events that have not arrived everywhere yet, to be carried on.
 
@@ -137,7 +142,7 @@ class Delay(Carrying):
         Returns:
             Of as many steps as the longest kernel reaches.
         """
-        reach = functional.kernel_length(self.delay_of_senders, self.half_width, LONG)
+        reach = self.reach
         if past is not None and len(events) < reach:
             events = torch.cat([past, events])
         return events[-reach:]

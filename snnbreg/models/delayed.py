@@ -11,7 +11,6 @@ from ..kernels import check_engine, get_engine
 from .delay import Delay
 from .dropout import HeldDropout
 from .lif import describe, in_full_precision, lif_settings
-from .segments import pack, unpack
 
 
 class DelayedRecurrentLIF(Delay):
@@ -109,13 +108,9 @@ class DelayedRecurrentLIF(Delay):
         synapses = self.weight, self.delay_of_senders, self.half_width, mask, self.lif
         if self.carry is None:
             return engine.delayed_recurrence(current, *synapses)
-        before = past = None
-        if self.carry.state is not None:
-            membrane, packed = self.carry.state
-            past = unpack(packed)
-            before = functional.Carried(membrane, past)
-        spikes, membrane = engine.continued_recurrence(current, before, *synapses)
-        self.carry.state = membrane, pack(self.on_its_way(past, spikes))
+        spikes, self.carry.state = engine.continued_recurrence(
+            current, self.carry.state, *synapses, self.reach
+        )
         return spikes
 
     def extra_repr(self) -> str:

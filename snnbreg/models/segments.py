@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,48 +35,6 @@ class Carrying(nn.Module):
     """
 
     carry: Carry | None = None
-
-
-class Packed(NamedTuple):
-    """Spikes that wait as bytes, a quarter of their size, and still pass gradients on."""
-
-    spikes: Tensor
-    """uint8, no gradient."""
-    link: Tensor
-    """Of the shape and type of the spikes, without memory of its own: takes their gradient."""
-
-
-def pack(spikes: Tensor) -> Packed:
-    """Keep spikes (any shape) as bytes."""
-    return Packed(*_Pack.apply(spikes))
-
-
-def unpack(packed: Packed) -> Tensor:
-    """The spikes again, in their type; their gradient is that of what was packed."""
-    spikes: Tensor = _Unpack.apply(*packed)
-    return spikes
-
-
-class _Pack(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        packed = spikes.byte()
-        ctx.mark_non_differentiable(packed)
-        return packed, spikes.new_zeros(()).expand(spikes.shape)
-
-    @staticmethod
-    def backward(ctx: Any, none: Tensor, grad: Tensor) -> Tensor:
-        return grad
-
-
-class _Unpack(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, packed: Tensor, link: Tensor) -> Tensor:
-        return packed.to(link.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        return None, grad
 
 
 @contextmanager

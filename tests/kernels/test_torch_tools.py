@@ -15,6 +15,7 @@ from torch.func import functional_call, grad, vmap
 from snnbreg import functional
 from snnbreg.functional import LIFParameters
 from snnbreg.kernels import cpu
+from snnbreg.kernels.cpu.lanes import LANES
 from snnbreg.kernels.cpu.operators import scalars
 from snnbreg.models import SpikingNetwork
 
@@ -194,10 +195,11 @@ def _cases() -> dict[str, tuple[Any, ...]]:
 
     neuron = scalars(LIFParameters())
     events = (torch.rand(7, 3, 4, generator=generator) < 0.2).float().requires_grad_()
+    spikes = torch.ones(1, 2, 5, LANES, dtype=torch.uint8)
     recurrent = rand(7, 3, 5), rand(5, 5), rand(5), 1 + rand(5).detach()
     return {
-        "axonal": (*recurrent, torch.ones(3, 5), None, None, *neuron),
-        "axonal, continued": (*recurrent, None, rand(3, 5), torch.ones(2, 3, 5), *neuron),
+        "axonal": (*recurrent, torch.ones(3, 5), None, None, None, 0, *neuron),
+        "axonal, continued": (*recurrent, None, rand(3, 5), rand(2, 3, 5), spikes, 3, *neuron),
         "synaptic": (rand(7, 3, 5), rand(6, 5, 5), torch.tensor(3.5), None, *neuron),
         "lif": (rand(7, 3, 5), rand(3, 5), *neuron),
         "filter": (rand(7, 3, 4), rand(4, 4)),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from snnbreg.functional.carried import pack, unpack
 from snnbreg.models import SpikingNetwork, segments
 from snnbreg.training import GradientSteps
 from snnbreg.training.activity import Activity
@@ -106,6 +107,13 @@ def test_less_is_kept(settings: dict[str, Any], share: float) -> None:
     assert kept[1] < share * kept[0]
 
 
+def test_the_last_segment_is_computed_once() -> None:
+    network, calls = made(4), []
+    network.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    step(network)
+    assert len(calls) == 4 + 3
+
+
 def test_spikes_are_counted_once() -> None:
     frames = torch.rand(STEPS, 5, 3, dtype=torch.float64)
     found = []
@@ -160,9 +168,10 @@ def test_batch_norm_goes_on_tracking_in_later_steps() -> None:
 
 def test_spikes_wait_as_bytes_and_pass_gradients_on() -> None:
     spikes = torch.tensor([0.0, 1.0, 1.0], requires_grad=True)
-    packed = segments.pack(spikes)
-    assert packed.spikes.dtype == torch.uint8
-    back = segments.unpack(packed)
+    packed, link = pack(spikes)
+    assert packed.dtype == torch.uint8
+    assert link.untyped_storage().nbytes() == link.element_size()
+    back = unpack(packed, link)
     assert torch.equal(back, spikes.detach())
     back.backward(torch.tensor([1.0, 2.0, 3.0]))
     assert spikes.grad is not None

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...functional import check_finite
+from ...functional import check_finite, link_of
 from ...functional.recurrence import RECURRENT
+from ..select import backward_may_follow
 from .axonal import run_axonal
 from .axonal_backward import axonal_backward
 from .lanes import LANES
 from .lif import Neuron
 from .matrices import pack
 from .memory import empty
-from .operators import NEURON, arrays, differentiable, operator, run_steps
+from .operators import NEURON, apply, arrays, differentiable, operator
 from .tables import delay_table, tap_table
 from .threads import in_threads
 
@@ -26,7 +27,7 @@ MOST_DELAYED = 0.55
 """Share of delayed spikes z that are not zero from which on their zeros are not skipped."""
 ARGUMENTS = (
     "Tensor current, Tensor weight, Tensor delay, Tensor width, Tensor? mask, "
-    f"Tensor? start, Tensor? past, {NEURON}"
+    f"Tensor? start, Tensor? link, Tensor? past, int keep, {NEURON}"
 )
 
 
@@ -48,20 +49,24 @@ def _run(
     width: Tensor,
     mask: Tensor | None,
     start: Tensor | None,
+    link: Tensor | None,
     past: Tensor | None,
+    keep: int,
     *others: Any,
 ) -> tuple[Tensor, ...]:
-    """Spikes, (T, B, N), membranes after the last step, (B, N), and what ``_backward`` reads.
+    """Spikes, (T, B, N), what is carried on, and what ``_backward`` reads.
 
-    That is spikes as bytes, membranes, the counters n, c, m of the last step, and the tables of
-    the kernels. ``start`` and ``past`` are the membranes (B, N) and spikes (P, B, N) of the steps
-    before. The others are the neuron's parameters, and whether a backward pass may follow.
+    Carried on are the membranes after the last step, (B, N), and the spikes of the last ``keep``
+    steps, bytes in tiles (J, keep, N, LANES). Then follow the bytes of all spikes, membranes, the
+    counters n, c, m of the last step, and the tables of the kernels. ``start``, ``past`` and
+    ``link`` were carried on by the steps before. The others are the neuron's parameters, and
+    whether a backward pass may follow.
     """
     *neuron, recorded = others
     check_finite(RECURRENT, weight, delay, width)
     steps, batch, neurons = current.shape
     tiles = -(-batch // LANES)
-    before = 0 if past is None else len(past)
+    before = 0 if past is None else past.shape[1]
     ends = current.new_zeros((2, batch, neurons))
     if start is not None:
         ends[0] = start.detach()
@@ -70,7 +75,7 @@ def _run(
     saved_tiles = tiles if recorded else 0
     history = empty((tiles, before + steps, neurons, LANES), torch.uint8)
     if past is not None:
-        history[:, :before] = _to_tiles(past.detach().byte())
+        history[:, :before] = past
     membrane = empty((saved_tiles, steps, neurons, LANES), current.dtype)
     counters = current.new_empty((saved_tiles, 3, neurons, LANES))
     read = [*arrays(current), pack(weight), mask_array(mask, current)]
@@ -81,20 +86,28 @@ def _run(
 
     in_threads(run, tiles)
     tables = torch.from_numpy(ages), torch.from_numpy(kernel)
-    return out, ends[1].clone(), history, membrane, counters, *tables
+    last = history[:, before + steps - _kept(keep, before, current) :]
+    return out, ends[1].clone(), last.clone(), history, membrane, counters, *tables
+
+
+def _kept(keep: int, before: int, current: Tensor) -> int:
+    """Of how many steps there are spikes to hand on."""
+    return min(keep, before + len(current))
 
 
 def _fake(
     current: Tensor, weight: Tensor, delay: Tensor, width: Tensor, mask: Tensor | None,
-    start: Tensor | None, past: Tensor | None, *others: Any,
+    start: Tensor | None, link: Tensor | None, past: Tensor | None, keep: int, *others: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     steps, batch, neurons = current.shape
     tiles = -(-batch // LANES)
     saved = tiles if others[-1] else 0
-    before = 0 if past is None else past.shape[0]
+    before = 0 if past is None else past.shape[1]
+    kept = _kept(keep, before, current)
     return (
         current.new_empty(current.shape),
         current.new_empty((batch, neurons)),
+        current.new_empty((tiles, kept, neurons, LANES), dtype=torch.uint8),
         current.new_empty((tiles, before + steps, neurons, LANES), dtype=torch.uint8),
         current.new_empty((saved, steps, neurons, LANES)),
         current.new_empty((saved, 3, neurons, LANES)),
@@ -104,19 +117,22 @@ def _fake(
 
 
 def _backward(
-    grad: Tensor, grad_end: Tensor | None, weight: Tensor, delay: Tensor, width: Tensor,
-    mask: Tensor | None, history: Tensor, membrane: Tensor, counters: Tensor, ages: Tensor,
-    kernel: Tensor, *others: Any,
+    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor, delay: Tensor,
+    width: Tensor, mask: Tensor | None, history: Tensor, membrane: Tensor, counters: Tensor,
+    ages: Tensor, kernel: Tensor, *others: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of the current, W, d and s together (2, N), and the spikes of the steps before.
 
-    The others are the neuron's parameters, and whether those of W, and of d and s are wanted;
-    where not, they are empty.
+    ``grad`` is that of all spikes, ``grad_link`` of those that were handed on. The others are the
+    neuron's parameters, and whether those of W, and of d and s are wanted; where not, they are
+    empty.
     """
     *parameters, need_weight, need_kernel = others
     neuron = Neuron(*parameters)
     grad_past = grad.new_empty((history.shape[1] - len(grad), *grad.shape[1:]))
-    ends = arrays(over_leak(grad_end, grad, neuron), grad_past)
+    handed_on = grad[:0] if grad_link is None else grad_link
+    older = max(len(handed_on) - len(grad), 0)  # steps of them that are of the past
+    ends = arrays(over_leak(grad_end, grad, neuron), handed_on[older:], grad_past)
     tables = arrays(ages, kernel)
     tap_ages, taps = tap_table(*arrays(delay, width, ages))
     grad_current = empty(grad.shape, grad.dtype)
@@ -136,12 +152,13 @@ def _backward(
     parts = in_threads(run, len(history))
     square = total(part[0] for part in parts).transpose(1, 2).flatten(0, 1)
     grad_weight = square[: len(weight), : len(weight)].contiguous()
+    grad_past[len(grad_past) - older :] += handed_on[:older]
     return grad_current, grad_weight, total(part[1] for part in parts).to(grad.dtype), grad_past
 
 
 def _fake_backward(
-    grad: Tensor, grad_end: Tensor | None, weight: Tensor, delay: Tensor, width: Tensor,
-    mask: Tensor | None, history: Tensor, *others: Any,
+    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor, delay: Tensor,
+    width: Tensor, mask: Tensor | None, history: Tensor, *others: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     need_weight, need_kernel = others[-2:]
     neurons = weight.shape[0]
@@ -155,13 +172,14 @@ def _fake_backward(
 
 STEPS = operator(
     f"axonal_steps({ARGUMENTS}, bool recorded) -> "
-    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _run,
     _fake,
 )
 BACKWARD = operator(
-    "axonal_backward(Tensor grad, Tensor? grad_end, Tensor weight, Tensor delay, Tensor width, "
-    "Tensor? mask, Tensor history, Tensor membrane, Tensor counters, Tensor ages, Tensor kernel, "
+    "axonal_backward(Tensor grad, Tensor? grad_end, Tensor? grad_link, Tensor weight, "
+    "Tensor delay, Tensor width, Tensor? mask, Tensor history, Tensor membrane, Tensor counters, "
+    "Tensor ages, Tensor kernel, "
     f"{NEURON}, bool need_weight, bool need_kernel) -> (Tensor, Tensor, Tensor, Tensor)",
     _backward,
     _fake_backward,
@@ -169,38 +187,41 @@ BACKWARD = operator(
 
 
 class Axonal(torch.autograd.Function):
-    """The layer with axonal delays; its results and arguments are those of ``_run``."""
+    """The layer with axonal delays, with the arguments of ``_run``.
+
+    Its results too, with the link of what is carried on in the fourth place.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
         """See ``_run``."""
-        results: tuple[Tensor, ...] = STEPS(*arguments, True)
-        return results
+        return _linked(arguments, True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Save what ``_backward`` reads."""
-        _, weight, delay, width, mask, _, _, *ctx.neuron = inputs
-        ctx.save_for_backward(weight, delay, width, mask, *output[2:])
-        ctx.mark_non_differentiable(*output[2:])
+        _, weight, delay, width, mask, _, _, _, _, *ctx.neuron = inputs
+        ctx.save_for_backward(weight, delay, width, mask, *output[4:])
+        ctx.mark_non_differentiable(output[2], *output[4:])
         ctx.set_materialize_grads(False)
         ctx.shape = output[0].shape
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad: Tensor | None, grad_end: Tensor | None, *none: None
-    ) -> tuple[Tensor | None, ...]:
+        ctx: Any, grad: Tensor | None, grad_end: Tensor | None, none: None,
+        grad_link: Tensor | None, *others: None,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Gradients of the arguments."""
-        weight, *others = ctx.saved_tensors
+        weight, *saved = ctx.saved_tensors
         if grad is None:
             grad = weight.new_zeros(ctx.shape)
-        _, need_weight, need_delay, need_width, _, need_start, need_past, *_ = ctx.needs_input_grad
+        _, need_weight, need_delay, need_width, _, need_start, need_link, *_ = ctx.needs_input_grad
         need_kernel = need_delay or need_width
         by_current, by_weight, by_kernel, by_past = BACKWARD(
-            grad, grad_end, weight, *others, *ctx.neuron, need_weight, need_kernel
+            grad, grad_end, grad_link, weight, *saved, *ctx.neuron, need_weight, need_kernel
         )
         return (
             by_current,
@@ -209,20 +230,34 @@ class Axonal(torch.autograd.Function):
             by_kernel[1] if need_kernel else None,
             None,
             by_current[0] * ctx.neuron[0] if need_start else None,
-            by_past if need_past else None,
+            by_past if need_link else None,
+            None,
+            None,
             *[None] * len(ctx.neuron),
         )
 
 
-def _axonal(*arguments: Any) -> tuple[Tensor, Tensor]:
-    spikes, end, *_ = run_steps(Axonal, STEPS, 7, arguments)
-    return spikes, end
+def _linked(arguments: tuple[Any, ...], recorded: bool) -> tuple[Tensor, ...]:
+    """The results of ``_run`` with a link in the fourth place."""
+    out, end, last, *saved = STEPS(*arguments, recorded)
+    return out, end, last, link_of(out, last.shape[1]), *saved
+
+
+def _axonal(*arguments: Any) -> tuple[Tensor, ...]:
+    recorded = backward_may_follow(*arguments[:7])
+    found = apply(Axonal, *arguments) if recorded else _linked(arguments, False)
+    return tuple(found[:4])
+
+
+def _fake_linked(*arguments: Any) -> tuple[Tensor, ...]:
+    out, end, last, *_ = _fake(*arguments, False)
+    return out, end, last, link_of(out, last.shape[1])
 
 
 axonal = differentiable(
-    f"axonal({ARGUMENTS}) -> (Tensor, Tensor)", _axonal, lambda *xs: _fake(*xs, False)[:2]
+    f"axonal({ARGUMENTS}) -> (Tensor, Tensor, Tensor, Tensor)", _axonal, _fake_linked
 )
-"""Spikes and membranes after the last step, from the arguments of ``_run``."""
+"""Spikes, membranes after the last step, last spikes and their link, from arguments of ``_run``."""
 
 
 def over_leak(grad: Tensor | None, like: Tensor, neuron: Neuron) -> Tensor:
@@ -235,7 +270,12 @@ def over_leak(grad: Tensor | None, like: Tensor, neuron: Neuron) -> Tensor:
     return (grad / neuron.leak).unsqueeze(0)
 
 
-def _to_tiles(spikes: Tensor) -> Tensor:
+def to_tiles(spikes: Tensor) -> Tensor:
     """(P, B, N) as (J, P, N, LANES), padded with zeros."""
     padded = torch.nn.functional.pad(spikes, (0, 0, 0, -spikes.shape[1] % LANES))
     return padded.unflatten(1, (-1, LANES)).permute(1, 0, 3, 2)
+
+
+def from_tiles(tiles: Tensor, batch: int) -> Tensor:
+    """(J, P, N, LANES) as (P, B, N)."""
+    return tiles.permute(1, 0, 3, 2).flatten(1, 2)[:, :batch]

@@ -58,6 +58,7 @@ def axonal_backward(
     grad_weight: np.ndarray,  # (R / LANES, R, LANES) panels of the receivers, added to; or empty
     grad_kernel: np.ndarray,  # (2, N) float64, added to: of d and of s; or empty
     grad_end: np.ndarray,  # (1, B, N), of V after the last step, over the leak
+    grad_last: np.ndarray,  # (K, B, N), K <= T, or empty: of the last spikes, beside that in grad
     grad_past: np.ndarray,  # (P, B, N), written: of the spikes before
 ) -> None:
     """Backward pass over all steps of the tiles tiles[0] .. tiles[1] - 1."""
@@ -83,11 +84,15 @@ def axonal_backward(
             load_tile(grad_end, 0, (first + k) * LANES, state[k, 3])
         recursion = np.zeros((WIDTH, 2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
         work = np.zeros((WIDTH, rows, LANES), grad.dtype)  # dS by the loss, later dR
+        extra = np.zeros((rows, LANES), grad.dtype)
         load_masks(mask, first, together, mask_tile)
         stored = 0
         for t in range(steps - 1, -1, -1):
             for k in range(together):
                 load_tile(grad, t, (first + k) * LANES, work[k])
+                if t >= steps - len(grad_last):
+                    load_tile(grad_last, t - steps + len(grad_last), (first + k) * LANES, extra)
+                    work[k] += extra
                 _lif_step_backward(
                     t, first + k, grad_z[k], tap_ages, taps, mask_tile[k], neuron, membrane,
                     state[k], recursion[k], work[k],

@@ -25,7 +25,7 @@ from ...functional import (
     readable,
 )
 from . import autograd_lif
-from .autograd import axonal
+from .autograd import axonal, from_tiles, to_tiles
 from .autograd_synaptic import synaptic
 from .operators import scalars
 
@@ -124,7 +124,7 @@ def delayed_recurrence(
         kernel = delay_kernel(delay, half_width, kernel_length(delay, half_width, len(current)))
         reach = None if readable() else (delay + half_width).detach().max()
         return synaptic(current, weight * kernel, reach, mask, *scalars(neuron))
-    return _continued(current, None, weight, delay, half_width, mask, neuron)[0]
+    return continued_recurrence(current, None, weight, delay, half_width, mask, neuron)[0]
 
 
 def continued_recurrence(
@@ -135,29 +135,24 @@ def continued_recurrence(
     half_width: Tensor,
     mask: Tensor | None = None,
     neuron: LIFParameters = DEFAULTS,
-) -> tuple[Tensor, Tensor]:
+    keep: int = 0,
+) -> tuple[Tensor, Carried]:
     """A segment of time of ``delayed_recurrence``: see ``functional.continued_recurrence``.
 
-    Delays per synapse are computed by the reference here.
+    Spikes are handed on in tiles of samples. Delays per synapse are computed by the reference.
     """
-    return _continued(current, carried, weight, delay, half_width, mask, neuron)
-
-
-def _continued(
-    current: Tensor,
-    carried: Carried | None,
-    weight: Tensor,
-    delay: Tensor,
-    half_width: Tensor,
-    mask: Tensor | None,
-    neuron: LIFParameters,
-) -> tuple[Tensor, Tensor]:
-    """``continued_recurrence``; with axonal delays the operator looks for NaN and infinity."""
-    check_recurrence(current, weight, delay, half_width, mask, finite=False)
+    check_recurrence(current, weight, delay, half_width, mask, finite=False)  # the operator looks
     if delay.ndim == 2 or not supports(current, neuron):
+        if carried is not None and carried.spikes.ndim == 4:  # of a segment that was supported
+            rows = from_tiles(carried.spikes, current.shape[1])
+            carried = carried._replace(spikes=rows)
         return functional.continued_recurrence(
-            current, carried, weight, delay, half_width, mask, neuron
+            current, carried, weight, delay, half_width, mask, neuron, keep
         )
-    before = (None, None) if carried is None else carried
+    before: tuple[Tensor | None, ...] = (None, None, None)
+    if carried is not None:
+        membrane, past, link = carried
+        before = membrane, link, past if past.ndim == 4 else to_tiles(past)
     width = half_width.expand(delay.shape)
-    return axonal(current, weight, delay, width, mask, *before, *scalars(neuron))
+    spikes, *after = axonal(current, weight, delay, width, mask, *before, keep, *scalars(neuron))
+    return spikes, Carried(*after)

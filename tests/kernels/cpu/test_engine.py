@@ -8,6 +8,7 @@ import torch
 from snnbreg import functional
 from snnbreg.functional import LIFParameters
 from snnbreg.kernels import cpu
+from snnbreg.kernels.cpu import engine as compiled
 from snnbreg.kernels.cpu.engine import MAX_FLOAT32_STEPS
 
 SETTINGS = list(itertools.product(("soft", "hard"), (False, True), ("triangle", "atan")))
@@ -243,3 +244,28 @@ def test_a_forked_process_makes_its_own_threads():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
     )
     assert result.stdout.strip() == "[0.0, 1.0, 0.0, 1.0, 0.0]", result.stderr
+
+
+@pytest.mark.parametrize("computed", [(True, False), (False, True)])
+def test_a_segment_goes_on_where_the_reference_ended_and_the_reverse(
+    computed: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Float32 recordings are computed by the engine up to a length, so that a last part may be."""
+    torch.manual_seed(0)
+    current = torch.rand(14, 5, 4, dtype=torch.float64).requires_grad_()
+    weight, delay, width = torch.randn(4, 4), 4 * torch.rand(4), torch.tensor(2.5)
+    synapses = weight.double().requires_grad_(), delay.double(), width.double()
+    weighting = torch.randn(14, 5, 4, dtype=torch.float64)
+
+    def gradients(spikes: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad((spikes * weighting).sum(), (current, synapses[0]))
+
+    whole = functional.delayed_recurrence(current, *synapses)
+    carried, parts = None, []
+    for part, supported in zip(current.split(9), computed, strict=True):
+        monkeypatch.setattr(compiled, "supports", lambda *_, now=supported: now)
+        spikes, carried = cpu.continued_recurrence(part, carried, *synapses, keep=7)
+        parts.append(spikes)
+    assert torch.equal(torch.cat(parts), whole)
+    for found, expected in zip(gradients(torch.cat(parts)), gradients(whole), strict=True):
+        torch.testing.assert_close(found, expected)
