@@ -5,6 +5,7 @@ Of the package only names are used that older versions have as well.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def _epoch(job: Job) -> Measure:
     valid = random_frames(config["dataset"]["eval_batch_size"], job, generator)
     splits = Splits(job.dataset, train, valid, valid, channels, classes, steps)
     network, device = network_of(job), torch.device("cpu")
+    logging.getLogger("snnbreg").setLevel(logging.ERROR)  # it warns that nothing moves
     trainer = assembly.build_trainer(config, network, splits, RunFolder("unused"), device)
     now = clock()
 
