@@ -4,9 +4,6 @@
 second difference, which has at most six non-zero entries (taps), in float64; a kernel with up to
 six ages is summed directly.
 
-**Gradient of W.** The sum of dR z' over steps and samples takes CHUNK vectors of samples at once,
-and skips the zeros of z where there are enough of them.
-
 Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
 """
 
@@ -17,26 +14,13 @@ from typing import Any
 import numpy as np
 
 from .axonal import load_masks, tiles_at_once
-from .blocks import copy, load_tile, product, store_tile, transpose
-from .compile import compiled
-from .lanes import (
-    LANES,
-    broadcast,
-    count_bits,
-    load,
-    load_as,
-    lowest_bit,
-    narrow,
-    nonzero_lanes,
-    store,
-    sum_lanes,
-)
+from .axonal_weight import CHUNK, add_to_gradients, store_transposed
+from .blocks import copy, load_tile, store_tile
+from .compile import compiled, inlined
+from .lanes import LANES, broadcast, load, load_as, narrow, store
 from .lif import Neuron, next_membrane_slope, surrogate_slope
-from .sparse import VECTORS, WIDTH, Matrix, multiply, nonzero_bits, sum_rows, sum_rows_of_one
+from .sparse import WIDTH, Matrix, multiply
 from .tables import TAPS
-
-CHUNK = 16
-"""Vectors of samples whose outer products are added to the gradient of W at once."""
 
 
 @compiled
@@ -66,7 +50,8 @@ def axonal_backward(
     past = len(grad_past)
     start = 0 if past else 1  # the first step with spikes before it
     rows = -(-neurons // LANES) * LANES
-    grad_z = np.empty((WIDTH, steps, rows, LANES), grad.dtype)  # dz
+    plane = (rows + 1) * LANES  # a power of two would put all steps into the same cache lines
+    grad_z = np.empty((WIDTH, steps, rows + 1, LANES), grad.dtype)  # dz
     grad_r = np.empty((rows // LANES, CHUNK * LANES, LANES), grad.dtype)  # dR, transposed
     delayed = np.zeros((CHUNK, rows, LANES), grad.dtype)  # z
     sums = np.zeros((2, neurons, LANES), grad.dtype)
@@ -102,7 +87,7 @@ def axonal_backward(
                 break
             multiply(
                 transposed, work, 0, rows * LANES,
-                grad_z, t * rows * LANES, steps * rows * LANES, together,
+                grad_z, t * plane, steps * plane, together,
             )  # fmt: skip
             for k in range(together):
                 if grad_weight.size or grad_kernel.size:
@@ -111,10 +96,10 @@ def axonal_backward(
                         delayed[stored], sums,
                     )  # fmt: skip
                 if grad_weight.size:
-                    _store_transposed(work[k], grad_r, stored)
+                    store_transposed(work[k], grad_r, stored)
                 stored += 1
             if stored + together > CHUNK or t == start:
-                _add_to_gradients(
+                add_to_gradients(
                     stored, most_delayed, grad_r, delayed, sums, grad_weight, grad_kernel
                 )
                 stored = 0
@@ -174,7 +159,7 @@ def _past_spikes_backward(
         store(work, j * LANES, narrow(value, like))
 
 
-@compiled
+@inlined
 def _spike_gradient(
     t: int,
     j: int,
@@ -186,13 +171,22 @@ def _spike_gradient(
 ) -> Any:
     """g[t] of neuron j by the recursion; t counts from the first of ``steps``, so may be < 0."""
     neurons, at, rows = recursion.shape[1], j * LANES, grad_z.shape[1]
-    tap_sum = broadcast(0.0)
-    for q in range(TAPS):
-        source = t + tap_ages[j, q]
-        if source >= steps:
-            break
-        if source >= 0:
-            tap_sum = tap_sum + load_as(grad_z, (source * rows + j) * LANES, 0.0) * taps[j, 1 + q]
+    tap_sum, odd = broadcast(0.0), broadcast(0.0)
+    if t + tap_ages[j, 0] >= 0 and t + tap_ages[j, TAPS - 1] < steps:
+        for q in range(0, TAPS, 2):  # two sums: neither waits for the other
+            place = ((t + tap_ages[j, q]) * rows + j) * LANES
+            tap_sum = tap_sum + load_as(grad_z, place, 0.0) * taps[j, 1 + q]
+            place = ((t + tap_ages[j, q + 1]) * rows + j) * LANES
+            odd = odd + load_as(grad_z, place, 0.0) * taps[j, 2 + q]
+        tap_sum = tap_sum + odd
+    else:
+        for q in range(TAPS):
+            source = t + tap_ages[j, q]
+            if source >= steps:
+                break
+            if source >= 0:
+                place = (source * rows + j) * LANES
+                tap_sum = tap_sum + load_as(grad_z, place, 0.0) * taps[j, 1 + q]
     difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
     value = load(recursion, at) * taps[j, 0] + difference
     store(recursion, neurons * LANES + at, difference)
@@ -235,7 +229,7 @@ def _delay_spikes_backward(
             left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
         if ages[j, 3] <= t:  # dz/dd is 0 for a spike exactly at the peak
             side = side + load_as(history, place - ages[j, 3] * neurons * LANES, like)
-        dz = load(grad_z, (step * rows + j) * LANES)
+        dz = load(grad_z, (step * grad_z.shape[1] + j) * LANES)
         by_width = n * kernel[j, 5] - z * kernel[j, 6]
         store(sums, at, load(sums, at) + dz * side * kernel[j, 5])
         store(sums, neurons * LANES + at, load(sums, neurons * LANES + at) + dz * by_width)
@@ -245,98 +239,3 @@ def _delay_spikes_backward(
         store(state, at, n)
         store(state, plane + at, c)
         store(state, 2 * plane + at, m)
-
-
-@compiled
-def _store_transposed(work: np.ndarray, grad_r: np.ndarray, stored: int) -> None:
-    """Store dR of a step and tile for ``_add_to_weight``."""
-    blocks, length, _ = grad_r.shape
-    for block in range(blocks):
-        transpose(
-            work, block * LANES * LANES, LANES,
-            grad_r, (block * length + stored * LANES) * LANES, LANES,
-        )  # fmt: skip
-
-
-@compiled
-def _add_to_gradients(
-    stored: int,
-    most_delayed: float,
-    grad_r: np.ndarray,
-    delayed: np.ndarray,
-    sums: np.ndarray,
-    grad_weight: np.ndarray,
-    grad_kernel: np.ndarray,
-) -> None:
-    """Add the stored steps to the gradients of W, d and s."""
-    if grad_weight.size:
-        count = 0
-        _, rows, _ = delayed.shape
-        for at in range(0, stored * rows * LANES, LANES):
-            count += count_bits(nonzero_lanes(delayed, at))
-        if count < most_delayed * stored * rows * LANES:
-            _add_to_weight_sparse(stored, count, grad_r, delayed, grad_weight)
-        else:
-            _add_to_weight(stored, grad_r, delayed, grad_weight)
-    if grad_kernel.size:
-        for which in range(2):
-            for j in range(grad_kernel.shape[1]):
-                at = (which * grad_kernel.shape[1] + j) * LANES
-                grad_kernel[which, j] += sum_lanes(load_as(sums, at, 0.0))
-        sums[:] = 0
-
-
-@compiled
-def _add_to_weight(
-    stored: int, grad_r: np.ndarray, delayed: np.ndarray, grad_weight: np.ndarray
-) -> None:
-    """Add the sum of dR z' over the stored steps and tiles to the gradient of W."""
-    blocks, length, _ = grad_r.shape
-    rows = blocks * LANES
-    panel = np.empty((CHUNK, LANES, LANES), delayed.dtype)
-    for j in range(blocks):
-        for k in range(stored):
-            transpose(
-                delayed, (k * rows + j * LANES) * LANES, LANES, panel, k * LANES * LANES, LANES
-            )
-        for i in range(blocks):
-            product(
-                panel, 0, grad_r, i * length * LANES,
-                grad_weight, (i * rows + j * LANES) * LANES, stored * LANES, True,
-            )  # fmt: skip
-
-
-@compiled
-def _add_to_weight_sparse(
-    stored: int, count: int, grad_r: np.ndarray, delayed: np.ndarray, grad_weight: np.ndarray
-) -> None:
-    """The same bits, where ``count`` entries of z are not zero."""
-    blocks, length, _ = grad_r.shape
-    rows = blocks * LANES
-    end = np.empty(rows, np.int64)
-    row, value = np.empty(count, np.int32), np.empty(count, delayed.dtype)
-    found = 0
-    for j in range(rows):
-        for k in range(0, stored, VECTORS):
-            vectors = min(VECTORS, stored - k)
-            bits = nonzero_bits(delayed, (k * rows + j) * LANES, rows * LANES, vectors)
-            while bits:
-                r = k * LANES + lowest_bit(bits)
-                row[found], value[found] = r, delayed[r // LANES, j, r % LANES]
-                found += 1
-                bits &= bits - 1
-        end[j] = found
-    for i in range(0, blocks, WIDTH):
-        begin = 0
-        for j in range(rows):
-            if i + WIDTH <= blocks:
-                sum_rows(
-                    value, row, begin, end[j], grad_r, i * length * LANES, length * LANES,
-                    grad_weight, (i * rows + j) * LANES, rows * LANES, True,
-                )  # fmt: skip
-            else:
-                sum_rows_of_one(
-                    value, row, begin, end[j], grad_r, i * length * LANES, 0,
-                    grad_weight, (i * rows + j) * LANES, 0, True,
-                )  # fmt: skip
-            begin = end[j]
