@@ -4,7 +4,7 @@
 that of feed-forward delays (``filter``), ``event_linear`` those of synapses without (``events``).
 They are written with vectors (``lanes``), matrix blocks (``blocks``) and sums that skip zeros
 (``sparse``), and read tables of the kernels (``tables``) and packed weights (``matrices``);
-large tensors use ``memory`` again.
+large tensors use ``memory`` again. Batch norms add up rows by ``columns``.
 """
 
 from .columns import column_sums

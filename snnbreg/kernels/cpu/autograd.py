@@ -12,14 +12,13 @@ from torch.autograd.function import once_differentiable
 
 from ...functional import check_finite, link_of
 from ...functional.recurrence import RECURRENT
-from ..select import backward_may_follow
 from .axonal import run_axonal
 from .axonal_backward import axonal_backward
 from .lanes import LANES
 from .lif import Neuron
 from .matrices import pack
 from .memory import empty
-from .operators import NEURON, apply, arrays, differentiable, operator
+from .operators import NEURON, arrays, differentiable, operator, run_steps
 from .tables import delay_table, tap_table
 from .threads import in_threads
 
@@ -197,7 +196,7 @@ class Axonal(torch.autograd.Function):
     @staticmethod
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
         """See ``_run``."""
-        return _linked(arguments, True)
+        return _linked(*arguments, True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -237,16 +236,14 @@ class Axonal(torch.autograd.Function):
         )
 
 
-def _linked(arguments: tuple[Any, ...], recorded: bool) -> tuple[Tensor, ...]:
+def _linked(*arguments: Any) -> tuple[Tensor, ...]:
     """The results of ``_run`` with a link in the fourth place."""
-    out, end, last, *saved = STEPS(*arguments, recorded)
+    out, end, last, *saved = STEPS(*arguments)
     return out, end, last, link_of(out, last.shape[1]), *saved
 
 
 def _axonal(*arguments: Any) -> tuple[Tensor, ...]:
-    recorded = backward_may_follow(*arguments[:7])
-    found = apply(Axonal, *arguments) if recorded else _linked(arguments, False)
-    return tuple(found[:4])
+    return tuple(run_steps(Axonal, _linked, 7, arguments)[:4])
 
 
 def _fake_linked(*arguments: Any) -> tuple[Tensor, ...]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .axonal import load_masks, tiles_at_once
-from .axonal_weight import CHUNK, add_to_gradients, store_transposed
-from .blocks import copy, load_tile, store_tile
+from .axonal_weight import CHUNK, add_to_gradients
+from .blocks import copy, load_tile, store_tile, store_transposed
 from .compile import compiled, inlined
 from .lanes import LANES, broadcast, load, load_as, narrow, store
 from .lif import Neuron, next_membrane_slope, surrogate_slope
@@ -56,6 +56,7 @@ def axonal_backward(
     delayed = np.zeros((CHUNK, rows, LANES), grad.dtype)  # z
     sums = np.zeros((2, neurons, LANES), grad.dtype)
     mask_tile = np.empty((WIDTH, rows, LANES), grad.dtype)
+    extra = np.zeros((rows, LANES), grad.dtype)  # of the last spikes
     width = tiles_at_once(transposed)
     for first in range(tiles[0], tiles[1], width):
         together = min(width, tiles[1] - first)
@@ -69,7 +70,6 @@ def axonal_backward(
             load_tile(grad_end, 0, (first + k) * LANES, state[k, 3])
         recursion = np.zeros((WIDTH, 2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
         work = np.zeros((WIDTH, rows, LANES), grad.dtype)  # dS by the loss, later dR
-        extra = np.zeros((rows, LANES), grad.dtype)
         load_masks(mask, first, together, mask_tile)
         stored = 0
         for t in range(steps - 1, -1, -1):
@@ -96,7 +96,7 @@ def axonal_backward(
                         delayed[stored], sums,
                     )  # fmt: skip
                 if grad_weight.size:
-                    store_transposed(work[k], grad_r, stored)
+                    store_transposed(stored, work[k], grad_r)
                 stored += 1
             if stored + together > CHUNK or t == start:
                 add_to_gradients(

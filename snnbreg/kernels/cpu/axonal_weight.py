@@ -18,17 +18,6 @@ CHUNK = 16
 
 
 @compiled
-def store_transposed(work: np.ndarray, grad_r: np.ndarray, stored: int) -> None:
-    """Store dR of a step and tile for ``add_to_gradients``."""
-    blocks, length, _ = grad_r.shape
-    for block in range(blocks):
-        transpose(
-            work, block * LANES * LANES, LANES,
-            grad_r, (block * length + stored * LANES) * LANES, LANES,
-        )  # fmt: skip
-
-
-@compiled
 def add_to_gradients(
     stored: int,
     most_delayed: float,

@@ -183,3 +183,14 @@ def store_tile(source: np.ndarray, target: np.ndarray, t: int, first: int) -> No
     for b in range(lanes):
         for i in range(whole, neurons):
             target[t, first + b, i] = source[i, b]
+
+
+@compiled
+def store_transposed(t: int, values: np.ndarray, panels: np.ndarray) -> None:
+    """Store values (R, LANES) of a step, transposed, in panels (R / LANES, T LANES, LANES)."""
+    blocks, length, _ = panels.shape
+    for block in range(blocks):
+        transpose(
+            values, block * LANES * LANES, LANES,
+            panels, (block * length + t * LANES) * LANES, LANES,
+        )  # fmt: skip

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .axonal import lif_step
-from .blocks import copy, load_tile, product, store_tile, transpose
+from .blocks import copy, load_tile, product, store_tile, store_transposed
 from .compile import compiled
 from .lanes import LANES, load, store
 from .lif import Neuron, next_membrane_slope, surrogate_slope
@@ -96,12 +96,12 @@ def synaptic_backward(
             _lif_step_backward(t, tile, mask_tile, neuron, membrane, work)
             copy(work, 3 * rows * LANES, grad_recurrent, t * neurons * LANES, neurons * LANES)
             store_tile(work[2], grad_current, t, tile * LANES)
-            _store_transposed(t, work[3], pairs[0])
+            store_transposed(t, work[3], pairs[0])
         if grad_kernel.size:
             for t in range(steps):
                 at = (tile * steps + t) * neurons * LANES
                 copy(history, at, work, 3 * rows * LANES, neurons * LANES)
-                _store_transposed(t, work[3], pairs[1])
+                store_transposed(t, work[3], pairs[1])
             _kernel_gradient(pairs, grad_kernel)
 
 
@@ -120,17 +120,6 @@ def _lif_step_backward(
         grad_h = grad_h + load(work, 2 * plane + at) * next_membrane_slope(h, slope, neuron)
         store(work, 2 * plane + at, grad_h)
         store(work, 3 * plane + at, grad_h * load(mask_tile, at))
-
-
-@compiled
-def _store_transposed(t: int, values: np.ndarray, panels: np.ndarray) -> None:
-    """Store values (R, LANES) of a step, transposed, in panels (R / LANES, T LANES, LANES)."""
-    blocks, length, _ = panels.shape
-    for block in range(blocks):
-        transpose(
-            values, block * LANES * LANES, LANES,
-            panels, (block * length + t * LANES) * LANES, LANES,
-        )  # fmt: skip
 
 
 @compiled
