@@ -12,7 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from snnbreg.training.processes import Processes, stop_together
+from snnbreg.training.processes import Processes, process_group, stop_together
 
 TIMEOUT = "SNNBREG_TIMEOUT"
 """Environment variable: seconds after which a process that does not answer is taken as lost."""
@@ -58,18 +58,17 @@ def joined(arguments: Sequence[str]) -> Iterator[list[str]]:
             "slurm, or run its jobs one after the other"
         )
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_timeout())
-    torch.set_num_threads(most_threads())  # torchrun leaves one thread to each, whatever the cores
-    given = list(arguments)
-    if not Processes().writes:
-        logging.disable(logging.WARNING)  # the first process says it already
-        given += ["hydra.run.dir=.", "hydra/job_logging=disabled"]
-    try:
-        with stop_together():
-            yield given
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends who is leaving already
-        dist.destroy_process_group()
+    with process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_timeout()):
+        torch.set_num_threads(most_threads())  # torchrun leaves one to each, whatever the cores
+        given = list(arguments)
+        if not Processes().writes:
+            logging.disable(logging.WARNING)  # the first process says it already
+            given += ["hydra.run.dir=.", "hydra/job_logging=disabled"]
+        try:
+            with stop_together():
+                yield given
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends who is leaving already
 
 
 def _timeout() -> timedelta:

@@ -13,6 +13,7 @@ its process alone, unless it offers :class:`Dealt`.
 
 from __future__ import annotations
 
+import importlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,25 @@ Value = TypeVar("Value")
 
 class LostProcessError(RuntimeError):
     """Another process of the run ended or no longer answers."""
+
+
+@contextmanager
+def process_group(backend: str, **settings: Any) -> Iterator[None]:
+    """Inside: the default group of ``torch.distributed``; its threads have ended afterwards.
+
+    Args:
+        backend: ``gloo``, ``nccl``, or one for each kind of device.
+        **settings: of ``torch.distributed.init_process_group``.
+    """
+    # This module takes the group of the moment of its import as a default argument. Imported
+    # later, by torch's optimizers, it would keep the group alive, and a thread of gloo that
+    # drops its last tensor while the interpreter ends aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
+    dist.init_process_group(backend, **settings)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 @runtime_checkable

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from snnbreg.admm import ADMM
 from snnbreg.admm.variables import Storage
 from snnbreg.models import SpikingNetwork
 from snnbreg.training import TASKS
-from snnbreg.training.processes import Processes
+from snnbreg.training.processes import Processes, process_group
 from tests_support import assert_equal_states
 
 TASK = TASKS["last_squared_error"]
@@ -236,12 +235,11 @@ def test_other_networks_and_labels_are_refused() -> None:
 def _process(rank: int, count: int, folder: Path, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
-    network = plain(10, 8)
-    method, rows = fit(network, (12, 10, 1), **settings)
-    saved = method.state_dict()["admm"]["batches"] if rank == 0 else []
+    with process_group("gloo", init_method=store, rank=rank, world_size=count):
+        network = plain(10, 8)
+        method, rows = fit(network, (12, 10, 1), **settings)
+        saved = method.state_dict()["admm"]["batches"] if rank == 0 else []
     torch.save((network.state_dict(), rows, saved), folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("settings", [{"warmup": 0.2}, {**BEST, "init": "active"}])

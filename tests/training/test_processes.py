@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ from snnbreg.runs import RunFolder
 from snnbreg.training import TASKS, GradientSteps, Trainer, summarise
 from snnbreg.training.batch_norm import SharedBatchNorm
 from snnbreg.training.penalties import rate_bounds, spike_count
-from snnbreg.training.processes import LostProcessError, Processes, _Stop, stop_together
+from snnbreg.training.processes import (
+    LostProcessError,
+    Processes,
+    _Stop,
+    process_group,
+    stop_together,
+)
 
 EPOCHS = 3
 SIZE = 7  # samples in batches of 3: the last batch has one sample alone
@@ -93,12 +100,12 @@ class _Doubles(FrameLoader):
 def _process(rank: int, count: int, folder: Path) -> None:
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count)
-    found = [train(case, folder / f"{rank}{case.__name__}") for case in CASES]
-    processes = Processes()
-    others = [_refused(processes), _stopped(processes), _failed(processes)]
-    torch.save((found, others), folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    with process_group("gloo", init_method=store, rank=rank, world_size=count):
+        group = weakref.ref(dist.group.WORLD)
+        found = [train(case, folder / f"{rank}{case.__name__}") for case in CASES]
+        processes = Processes()
+        others = [_refused(processes), _stopped(processes), _failed(processes)]
+    torch.save((found, [*others, group() is None]), folder / f"{rank}.pt")
 
 
 def _refused(processes: Processes) -> str:
@@ -166,7 +173,8 @@ def test_two_processes_together_train_as_one(
 def test_processes_that_differ_are_refused_and_all_stop_with_one(
     two: list[tuple[list[Any], list[Any]]],
 ) -> None:
-    for rank, (_, (refused, sums, (made, error))) in enumerate(two):
+    for rank, (_, (refused, sums, (made, error), gone)) in enumerate(two):
+        assert gone  # the group, and with it the threads that could outlive the interpreter
         assert made == 7
         assert error == ("SystemExit" if rank else "ZeroDivisionError")  # one message for all
         assert "no longer have the same weights (sums [" in refused
