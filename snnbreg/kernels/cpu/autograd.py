@@ -19,7 +19,7 @@ from .lif import Neuron
 from .matrices import pack
 from .memory import empty
 from .operators import NEURON, arrays, differentiable, operator, run_steps
-from .tables import delay_table, tap_table
+from .tables import delay_table
 from .threads import in_threads
 
 MOST_DELAYED = 0.55
@@ -116,9 +116,9 @@ def _fake(
 
 
 def _backward(
-    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor, delay: Tensor,
-    width: Tensor, mask: Tensor | None, history: Tensor, membrane: Tensor, counters: Tensor,
-    ages: Tensor, kernel: Tensor, *others: Any,
+    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor,
+    mask: Tensor | None, history: Tensor, membrane: Tensor, counters: Tensor, ages: Tensor,
+    kernel: Tensor, *others: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of the current, W, d and s together (2, N), and the spikes of the steps before.
 
@@ -133,7 +133,6 @@ def _backward(
     older = max(len(handed_on) - len(grad), 0)  # steps of them that are of the past
     ends = arrays(over_leak(grad_end, grad, neuron), handed_on[older:], grad_past)
     tables = arrays(ages, kernel)
-    tap_ages, taps = tap_table(*arrays(delay, width, ages))
     grad_current = empty(grad.shape, grad.dtype)
     read = [*arrays(grad), pack(weight.T), mask_array(mask, grad)]
     saved = arrays(history, membrane, counters)
@@ -141,9 +140,9 @@ def _backward(
 
     def run(first: int, last: int) -> tuple[Tensor, Tensor]:
         d_weight = grad.new_zeros((blocks, blocks * LANES, LANES))
-        d_kernel = torch.zeros((2, len(delay) if need_kernel else 0), dtype=torch.float64)
+        d_kernel = torch.zeros((2, len(weight) if need_kernel else 0), dtype=torch.float64)
         axonal_backward(
-            (first, last), *read, *tables, tap_ages, taps, neuron, MOST_DELAYED, *saved,
+            (first, last), *read, *tables, neuron, MOST_DELAYED, *saved,
             grad_current.numpy(), d_weight.numpy(), d_kernel.numpy(), *ends,
         )  # fmt: skip
         return d_weight, d_kernel
@@ -156,8 +155,8 @@ def _backward(
 
 
 def _fake_backward(
-    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor, delay: Tensor,
-    width: Tensor, mask: Tensor | None, history: Tensor, *others: Any,
+    grad: Tensor, grad_end: Tensor | None, grad_link: Tensor | None, weight: Tensor,
+    mask: Tensor | None, history: Tensor, *others: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     need_weight, need_kernel = others[-2:]
     neurons = weight.shape[0]
@@ -177,7 +176,7 @@ STEPS = operator(
 )
 BACKWARD = operator(
     "axonal_backward(Tensor grad, Tensor? grad_end, Tensor? grad_link, Tensor weight, "
-    "Tensor delay, Tensor width, Tensor? mask, Tensor history, Tensor membrane, Tensor counters, "
+    "Tensor? mask, Tensor history, Tensor membrane, Tensor counters, "
     "Tensor ages, Tensor kernel, "
     f"{NEURON}, bool need_weight, bool need_kernel) -> (Tensor, Tensor, Tensor, Tensor)",
     _backward,
@@ -201,8 +200,8 @@ class Axonal(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Save what ``_backward`` reads."""
-        _, weight, delay, width, mask, _, _, _, _, *ctx.neuron = inputs
-        ctx.save_for_backward(weight, delay, width, mask, *output[4:])
+        _, weight, _, _, mask, _, _, _, _, *ctx.neuron = inputs
+        ctx.save_for_backward(weight, mask, *output[4:])
         ctx.mark_non_differentiable(output[2], *output[4:])
         ctx.set_materialize_grads(False)
         ctx.shape = output[0].shape

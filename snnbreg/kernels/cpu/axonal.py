@@ -20,11 +20,13 @@ Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .blocks import copy, load_tile, store_tile
 from .compile import compiled
-from .lanes import LANES, broadcast, heaviside, load, load_as, store
+from .lanes import LANES, heaviside, load, load_where, store
 from .lif import Neuron, reset_membrane
 from .sparse import WIDTH, Matrix, multiply
 
@@ -132,6 +134,15 @@ def lif_step(
 
 
 @compiled
+def advance(
+    j: int, kernel: np.ndarray, n: Any, c: Any, m: Any, entered: Any, crossed: Any, left: Any
+) -> tuple[Any, Any, Any]:
+    """n, c and m of neuron j when all ages have grown by one."""
+    m = m - c + entered * kernel[j, 1] - crossed * 2 + left * kernel[j, 2]
+    return n + entered - left, c + entered * kernel[j, 0] + crossed * 2 - left, m
+
+
+@compiled
 def _delay_spikes(
     t: int,
     history: np.ndarray,
@@ -145,21 +156,15 @@ def _delay_spikes(
     _, steps, neurons, _ = history.shape
     plane = state.shape[1] * LANES
     like = state[0, 0, 0]
-    zeros = broadcast(like) * 0
+    width = neurons * LANES
     for j in range(neurons):
         at = j * LANES
         place = ((tile * steps + t) * neurons + j) * LANES
         n, c, m = load(state, at), load(state, plane + at), load(state, 2 * plane + at)
-        entered, crossed, left = zeros, zeros, zeros
-        if ages[j, 0] <= t:
-            entered = load_as(history, place - ages[j, 0] * neurons * LANES, like)
-        if ages[j, 1] <= t:
-            crossed = load_as(history, place - ages[j, 1] * neurons * LANES, like)
-        if ages[j, 2] <= t:
-            left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
-        m = m - c + entered * kernel[j, 1] - crossed * 2 + left * kernel[j, 2]
-        c = c + entered * kernel[j, 0] + crossed * 2 - left
-        n = n + entered - left
+        entered = load_where(history, place - ages[j, 0] * width, ages[j, 0] <= t, like)
+        crossed = load_where(history, place - ages[j, 1] * width, ages[j, 1] <= t, like)
+        left = load_where(history, place - ages[j, 2] * width, ages[j, 2] <= t, like)
+        n, c, m = advance(j, kernel, n, c, m, entered, crossed, left)
         store(state, at, n)
         store(state, plane + at, c)
         store(state, 2 * plane + at, m)

@@ -1,8 +1,8 @@
 """The backward pass of ``axonal``, for tiles of ``LANES`` samples.
 
-**Gradient of a spike.** g[t] = sum_k h(k) dz[t+k] is computed by a recursion with the kernel's
-second difference, which has at most six non-zero entries (taps), in float64; a kernel with up to
-six ages is summed directly.
+**Gradient of a spike.** g[t] = sum_k h(k) dz[t+k] is a delayed sum of dz as z is one of the spikes,
+backwards in time: the same n, c and m, of dz instead of spikes, give it. They are no integers, so
+that rounding adds up; they are float64.
 
 Legend: T steps, B batch, N neurons, R rows = N rounded up to LANES, J tiles.
 """
@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from .axonal import load_masks, tiles_at_once
+from .axonal import advance, load_masks, tiles_at_once
 from .axonal_weight import CHUNK, add_to_gradients
 from .blocks import copy, load_tile, store_tile, store_transposed
-from .compile import compiled, inlined
-from .lanes import LANES, broadcast, load, load_as, narrow, store
+from .compile import compiled
+from .lanes import LANES, broadcast, load, load_where, narrow, prefetch, store
 from .lif import Neuron, next_membrane_slope, surrogate_slope
 from .sparse import WIDTH, Matrix, multiply
-from .tables import TAPS
+
+AHEAD = 2
+"""Steps before they are needed, the processor is asked for numbers that no step has read yet."""
 
 
 @compiled
@@ -31,8 +33,6 @@ def axonal_backward(
     mask: np.ndarray,  # as in run_axonal
     ages: np.ndarray,
     kernel: np.ndarray,
-    tap_ages: np.ndarray,  # (N, TAPS), see tap_table
-    taps: np.ndarray,  # (N, 1 + TAPS) float64
     neuron: Neuron,
     most_delayed: float,  # share of z that is not zero from which on zeros are not skipped
     history: np.ndarray,  # as left by run_axonal
@@ -68,7 +68,7 @@ def axonal_backward(
                     state[k], which * rows * LANES, neurons * LANES,
                 )  # fmt: skip
             load_tile(grad_end, 0, (first + k) * LANES, state[k, 3])
-        recursion = np.zeros((WIDTH, 2, neurons, LANES), np.float64)  # g[t], g[t] - g[t+1]
+        recursion = np.zeros((WIDTH, 3, neurons, LANES), np.float64)  # n, c, m of dz
         work = np.zeros((WIDTH, rows, LANES), grad.dtype)  # dS by the loss, later dR
         load_masks(mask, first, together, mask_tile)
         stored = 0
@@ -79,7 +79,7 @@ def axonal_backward(
                     load_tile(grad_last, t - steps + len(grad_last), (first + k) * LANES, extra)
                     work[k] += extra
                 _lif_step_backward(
-                    t, first + k, grad_z[k], tap_ages, taps, mask_tile[k], neuron, membrane,
+                    t, first + k, grad_z[k], ages, kernel, mask_tile[k], neuron, membrane,
                     state[k], recursion[k], work[k],
                 )  # fmt: skip
                 store_tile(state[k, 3], grad_current, t, (first + k) * LANES)
@@ -105,9 +105,7 @@ def axonal_backward(
                 stored = 0
         for t in range(past - 1, -1, -1):
             for k in range(together):
-                _past_spikes_backward(
-                    t - past, ages, grad_z[k], tap_ages, taps, recursion[k], work[k]
-                )
+                _past_spikes_backward(t - past, ages, kernel, grad_z[k], recursion[k], work[k])
                 store_tile(work[k], grad_past, t, (first + k) * LANES)
 
 
@@ -116,8 +114,8 @@ def _lif_step_backward(
     t: int,
     tile: int,
     grad_z: np.ndarray,
-    tap_ages: np.ndarray,
-    taps: np.ndarray,
+    ages: np.ndarray,
+    kernel: np.ndarray,
     mask_tile: np.ndarray,
     neuron: Neuron,
     membrane: np.ndarray,
@@ -131,10 +129,12 @@ def _lif_step_backward(
     like = state[0, 0, 0]
     for j in range(neurons):
         at = j * LANES
-        value = _spike_gradient(t, j, steps, grad_z, tap_ages, taps, recursion)
-        h = load(membrane, ((tile * steps + t) * neurons + j) * LANES)
+        value = _spike_gradient(t, j, steps, grad_z, ages, kernel, recursion)
+        place = ((tile * steps + t) * neurons + j) * LANES
+        h = load(membrane, place)
+        prefetch(membrane, place - AHEAD * neurons * LANES)
         slope = surrogate_slope(h, neuron)
-        grad_h = (load(work, at) + narrow(value, like)) * slope
+        grad_h = (load(work, at) + narrow(value, like) * kernel[j, 5]) * slope
         grad_h = grad_h + load(state, 3 * rows * LANES + at) * next_membrane_slope(h, slope, neuron)
         store(state, 3 * rows * LANES + at, grad_h)
         store(work, at, grad_h * load(mask_tile, at))
@@ -144,9 +144,8 @@ def _lif_step_backward(
 def _past_spikes_backward(
     t: int,
     ages: np.ndarray,
+    kernel: np.ndarray,
     grad_z: np.ndarray,
-    tap_ages: np.ndarray,
-    taps: np.ndarray,
     recursion: np.ndarray,
     work: np.ndarray,
 ) -> None:
@@ -154,44 +153,33 @@ def _past_spikes_backward(
     like = work[0, 0]
     for j in range(recursion.shape[1]):
         value = broadcast(0.0)
-        if t + ages[j, 2] + 1 >= 0:  # the last of the taps
-            value = _spike_gradient(t, j, grad_z.shape[0], grad_z, tap_ages, taps, recursion)
-        store(work, j * LANES, narrow(value, like))
+        if t + ages[j, 2] > 0:
+            value = _spike_gradient(t, j, grad_z.shape[0], grad_z, ages, kernel, recursion)
+        store(work, j * LANES, narrow(value, like) * kernel[j, 5])
 
 
-@inlined
+@compiled
 def _spike_gradient(
     t: int,
     j: int,
     steps: int,
     grad_z: np.ndarray,
-    tap_ages: np.ndarray,
-    taps: np.ndarray,
+    ages: np.ndarray,
+    kernel: np.ndarray,
     recursion: np.ndarray,
 ) -> Any:
-    """g[t] of neuron j by the recursion; t counts from the first of ``steps``, so may be < 0."""
-    neurons, at, rows = recursion.shape[1], j * LANES, grad_z.shape[1]
-    tap_sum, odd = broadcast(0.0), broadcast(0.0)
-    if t + tap_ages[j, 0] >= 0 and t + tap_ages[j, TAPS - 1] < steps:
-        for q in range(0, TAPS, 2):  # two sums: neither waits for the other
-            place = ((t + tap_ages[j, q]) * rows + j) * LANES
-            tap_sum = tap_sum + load_as(grad_z, place, 0.0) * taps[j, 1 + q]
-            place = ((t + tap_ages[j, q + 1]) * rows + j) * LANES
-            odd = odd + load_as(grad_z, place, 0.0) * taps[j, 2 + q]
-        tap_sum = tap_sum + odd
-    else:
-        for q in range(TAPS):
-            source = t + tap_ages[j, q]
-            if source >= steps:
-                break
-            if source >= 0:
-                place = (source * rows + j) * LANES
-                tap_sum = tap_sum + load_as(grad_z, place, 0.0) * taps[j, 1 + q]
-    difference = load(recursion, neurons * LANES + at) * taps[j, 0] + tap_sum
-    value = load(recursion, at) * taps[j, 0] + difference
-    store(recursion, neurons * LANES + at, difference)
-    store(recursion, at, value)
-    return value
+    """s^2 g[t] of neuron j; t counts from the first of ``steps``, so may be < 0."""
+    plane, at, rows = recursion.shape[1] * LANES, j * LANES, grad_z.shape[1]
+    enter, cross, leave = t + ages[j, 0], t + ages[j, 1], t + ages[j, 2]
+    entered = load_where(grad_z, (enter * rows + j) * LANES, 0 <= enter < steps, 0.0)
+    crossed = load_where(grad_z, (cross * rows + j) * LANES, 0 <= cross < steps, 0.0)
+    left = load_where(grad_z, (leave * rows + j) * LANES, 0 <= leave < steps, 0.0)
+    n, c = load(recursion, at), load(recursion, plane + at)
+    n, c, m = advance(j, kernel, n, c, load(recursion, 2 * plane + at), entered, crossed, left)
+    store(recursion, at, n)
+    store(recursion, plane + at, c)
+    store(recursion, 2 * plane + at, m)
+    return n * kernel[j, 3] + c * kernel[j, 4] + m
 
 
 @compiled
@@ -213,22 +201,19 @@ def _delay_spikes_backward(
     rows = state.shape[1]
     plane = rows * LANES
     like = state[0, 0, 0]
-    zeros = broadcast(like) * 0
+    width = neurons * LANES
     for j in range(neurons):
         at = j * LANES
         place = ((tile * steps + t) * neurons + j) * LANES
         n, c, m = load(state, at), load(state, plane + at), load(state, 2 * plane + at)
         z = (n * kernel[j, 3] + c * kernel[j, 4] + m) * kernel[j, 5]
         store(delayed, at, z)
-        entered, crossed, left, side = zeros, zeros, zeros, c
-        if ages[j, 0] <= t:
-            entered = load_as(history, place - ages[j, 0] * neurons * LANES, like)
-        if ages[j, 1] <= t:
-            crossed = load_as(history, place - ages[j, 1] * neurons * LANES, like)
-        if ages[j, 2] <= t:
-            left = load_as(history, place - ages[j, 2] * neurons * LANES, like)
-        if ages[j, 3] <= t:  # dz/dd is 0 for a spike exactly at the peak
-            side = side + load_as(history, place - ages[j, 3] * neurons * LANES, like)
+        entered = load_where(history, place - ages[j, 0] * width, ages[j, 0] <= t, like)
+        crossed = load_where(history, place - ages[j, 1] * width, ages[j, 1] <= t, like)
+        left = load_where(history, place - ages[j, 2] * width, ages[j, 2] <= t, like)
+        prefetch(history, place - (ages[j, 2] + AHEAD) * width)
+        # dz/dd is 0 for a spike exactly at the peak
+        side = c + load_where(history, place - ages[j, 3] * width, ages[j, 3] <= t, like)
         dz = load(grad_z, (step * grad_z.shape[1] + j) * LANES)
         by_width = n * kernel[j, 5] - z * kernel[j, 6]
         store(sums, at, load(sums, at) + dz * side * kernel[j, 5])

@@ -33,8 +33,3 @@ def compiled(function: Callable[..., Any]) -> Any:
     if hasattr(index, "_source_stamp"):  # numba itself looks only at the function's own file
         index._source_stamp = SOURCES.hexdigest()
     return dispatcher
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile into every function that calls it, whose arrays a call would hand over one by one."""
-    return njit(inline="always", **OPTIONS)(function)

@@ -137,19 +137,57 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for a vector that will soon be loaded; the index may lie outside of the array."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        place = builder.bitcast(_data(context, builder, sig.args[0], *args), pointer)
+        builder.call(function, [place, i32(0), i32(3), i32(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate
+
+
+@intrinsic
+def load_where(typing: Any, array: Any, index: Any, valid: Any, like: Any) -> Any:
+    """As ``load_as`` if ``valid``, otherwise zeros; without a branch.
+
+    Where a loop has branches, numba may count references to its arrays in every turn, which waits
+    each time for all that is being written.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        array, index, valid, _ = args
+        index = builder.select(valid, index, ir.Constant(index.type, 0))
+        value = _converted(context, builder, sig.args[0], sig.args[3], array, index)
+        return builder.select(valid, value, ir.Constant(value.type, None))
+
+    return LanesType(like)(array, types.intp, types.boolean, like), generate
+
+
+@intrinsic
 def load_as(typing: Any, array: Any, index: Any, like: Any) -> Any:
     """As ``load``, converted to the type of the scalar ``like``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        array, index, _ = args
-        pointer = _data(context, builder, sig.args[0], array, index)
-        value = builder.load(pointer, align=_bytes(context, sig.args[0]))
-        wanted = ir.VectorType(context.get_value_type(sig.args[2]), LANES)
-        if isinstance(value.type.element, ir.IntType):
-            return builder.uitofp(value, wanted)
-        return builder.fpext(value, wanted) if value.type != wanted else value
+        return _converted(context, builder, sig.args[0], sig.args[2], *args[:2])
 
     return LanesType(like)(array, types.intp, like), generate
+
+
+def _converted(
+    context: Any, builder: Any, array: types.Array, like: types.Type, data: Any, index: Any
+) -> Any:
+    """Load a vector and convert its numbers."""
+    pointer = _data(context, builder, array, data, index)
+    value = builder.load(pointer, align=_bytes(context, array))
+    wanted = ir.VectorType(context.get_value_type(like), LANES)
+    if isinstance(value.type.element, ir.IntType):
+        return builder.uitofp(value, wanted)
+    return builder.fpext(value, wanted) if value.type != wanted else value
 
 
 @intrinsic

@@ -8,8 +8,6 @@ NEVER = np.int64(1) << 40
 """An age that does not occur."""
 MAX_DELAY = 2.0**30
 """Longest delay and half-width in steps, so that ages fit into an integer."""
-TAPS = 6
-"""Most non-zero entries of a kernel's second difference: two each at its start, peak and end."""
 
 
 def delay_table(delay: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,43 +57,3 @@ def _first(guess: np.ndarray, delay: np.ndarray, width: np.ndarray, inside: bool
     if not inside:
         found = ~found
     return guess - 1 + np.where(found.any(1), found.argmax(1), 1)
-
-
-def tap_table(
-    delay: np.ndarray, width: np.ndarray, ages: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Taps of the recursion, in float64, for the gradient of a spike g[t] = sum_k h(k) dz[t+k].
-
-    With u = g[t] - g[t+1]: u[t] = keep u[t+1] + sum_q tap_q dz[t + age_q] and
-    g[t] = keep g[t+1] + u[t]. keep is 1 and the taps the second difference of h; or, where h has
-    no more than TAPS ages, keep is 0 and the taps are h itself.
-
-    Args:
-        delay: d in steps, (N,).
-        width: s in steps, (N,).
-        ages: as returned by ``delay_table``.
-
-    Returns:
-        Ages (N, TAPS), ascending, NEVER where unused; and keep and the taps, (N, 1 + TAPS).
-    """
-    delay = np.clip(delay, -MAX_DELAY, MAX_DELAY).astype(np.float64)[:, None]
-    width = np.minimum(width, MAX_DELAY).astype(np.float64)[:, None]
-    enter, leave = ages[:, [0]], ages[:, [2]]
-    empty = enter == NEVER
-
-    def height(k: np.ndarray) -> np.ndarray:
-        h = np.maximum(width - np.abs(k - 1 - delay), 0.0) / (width * width)
-        return np.where((k >= enter) & (k < leave) & ~empty, h, 0.0)
-
-    peak = np.maximum(np.floor(delay).astype(np.int64) + 1, 0)
-    corners = np.concatenate([enter, enter + 1, peak + 1, peak + 2, leave, leave + 1], 1)
-    corners = np.sort(np.where(empty, NEVER, corners), 1)
-    corners[:, 1:][corners[:, 1:] == corners[:, :-1]] = NEVER
-    second_difference = height(corners) - 2.0 * height(corners - 1) + height(corners - 2)
-    window = enter + np.arange(TAPS)
-    short = leave - enter <= TAPS
-    tap_ages = np.where(short, np.where((window < leave) & ~empty, window, NEVER), corners)
-    taps = np.where(short, height(window), second_difference)
-    order = np.argsort(tap_ages, 1, kind="stable")
-    tap_ages, taps = (np.take_along_axis(x, order, 1) for x in (tap_ages, taps))
-    return tap_ages, np.concatenate([np.where(short, 0.0, 1.0), taps], 1)

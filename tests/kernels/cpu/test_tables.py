@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from snnbreg.functional import delay_kernel
-from snnbreg.kernels.cpu.tables import NEVER, TAPS, delay_table, tap_table
+from snnbreg.kernels.cpu.tables import NEVER, delay_table
 
 LENGTH = 60
 
@@ -46,30 +46,3 @@ def test_the_events_of_one_spike_trace_its_kernel():
 def test_a_spike_on_the_peak_is_marked_where_the_delay_is_whole():
     ages, _ = delay_table(np.array([3.0, 3.5, 0.0, -2.0]), np.array([2.0, 2.0, 5.0, 6.0]))
     assert ages[:, 3].tolist() == [4, NEVER, 1, NEVER]
-
-
-def test_the_taps_sum_what_the_kernel_sums():
-    delay, width, h = kernels()
-    ages, _ = delay_table(delay, width)
-    tap_ages, taps = tap_table(delay, width, ages)
-    assert (np.diff(tap_ages, axis=1) >= 0).all()
-    steps = 150
-    sent = np.random.default_rng(0).normal(size=(steps + LENGTH, len(delay)))
-    sent[steps:] = 0
-    value = step = np.zeros(len(delay))
-    for t in reversed(range(steps)):
-        arrived = np.zeros(len(delay))
-        for q in range(TAPS):
-            used = tap_ages[:, q] < LENGTH
-            where = np.where(used, t + tap_ages[:, q], 0)
-            arrived += np.where(used, taps[:, 1 + q] * sent[where, np.arange(len(delay))], 0)
-        step = taps[:, 0] * step + arrived
-        value = taps[:, 0] * value + step
-        expected = (h * sent[t : t + LENGTH + 1]).sum(0)
-        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-11)
-
-
-def test_short_kernels_are_summed_directly():
-    """Their recursion would be longer than the sum."""
-    ages, _ = delay_table(np.array([4.3, 4.3]), np.array([1.5, 9.0]))
-    assert tap_table(np.array([4.3, 4.3]), np.array([1.5, 9.0]), ages)[1][:, 0].tolist() == [0, 1]
