@@ -22,7 +22,7 @@ from .operators import NEURON, arrays, differentiable, operator, run_steps
 from .tables import delay_table
 from .threads import in_threads
 
-MOST_DELAYED = 0.55
+MOST_DELAYED = 0.35
 """Share of delayed spikes z that are not zero from which on their zeros are not skipped."""
 ARGUMENTS = (
     "Tensor current, Tensor weight, Tensor delay, Tensor width, Tensor? mask, "

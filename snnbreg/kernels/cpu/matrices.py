@@ -9,7 +9,7 @@ from torch import Tensor
 from .lanes import LANES
 from .sparse import Matrix, list_entries
 
-MOST_WEIGHTS = 0.6
+MOST_WEIGHTS = 0.45
 """Density of a matrix from which on its zeros are not skipped: dense panels are as fast there."""
 
 
