@@ -37,7 +37,7 @@ def test_equals_the_reference(oracles, synaptic, reset, detach, surrogate):
         {"scalar": True},
         {"sigma": 0.0},
         {"sigma": 0.0, "scalar": True, "whole": True},  # a plain gather
-        {"sigma": 0.06},  # at most two ages: kernels are summed directly
+        {"sigma": 0.06},  # at most two ages
         {"sigma": 25.0},  # wider than the recording, cut at the first step
         {"whole": True},  # spikes exactly on corners and peaks
         {"whole": True, "reach": 1.0, "sigma": 6.0},  # cut triangles
@@ -75,6 +75,18 @@ def test_in_float32_it_differs_only_after_a_tie(oracles, synaptic, reset):
     _, expected_grads = oracles.run(functional, arguments, weighting[:, same], lif)
     _, grads = oracles.run(cpu, arguments, weighting[:, same], lif)
     oracles.assert_close(grads, expected_grads, 1e-4)
+
+
+def test_rounding_does_not_add_up_over_a_long_recording(oracles):
+    """In float32, against the same in float64."""
+    arguments, weighting = oracles.problem(T=4000, B=4, N=6, sigma=20.0, dtype=torch.float32)
+    arguments["weight"] *= 0.05
+    spikes, grads = oracles.run(cpu, arguments, weighting)
+    arguments = {name: value.double() for name, value in arguments.items()}
+    expected, expected_grads = oracles.run(cpu, arguments, weighting.double())
+    assert torch.equal(spikes.double(), expected)
+    difference = (grads["current"] - expected_grads["current"]).abs().max()
+    assert difference < 5e-7 * expected_grads["current"].abs().max()
 
 
 def test_a_spike_at_the_threshold_counts():
