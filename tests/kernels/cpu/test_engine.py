@@ -45,6 +45,7 @@ def test_equals_the_reference(oracles, synaptic, reset, detach, surrogate):
         {"reach": 1e30},  # beyond all whole numbers
         {"lowest": -6.0},  # negative delays lose mass
         {"lowest": -6.0, "whole": True},
+        {"T": 40, "whole": True, "drive": 1.6},  # as before, of spikes at the first step too
         {"drive": 0.0},  # nobody fires
         {"drive": 400.0},  # nearly everybody fires at every step
         {"T": 120, "N": 4, "sigma": 40.0, "reach": 50.0},
@@ -53,8 +54,10 @@ def test_equals_the_reference(oracles, synaptic, reset, detach, surrogate):
 )
 def test_equals_the_reference_at_the_edges(oracles, case, synaptic):
     spikes, _ = oracles.assert_equals_reference(cpu, *oracles.problem(**case, synaptic=synaptic))
-    if "drive" in case:
+    if case.get("drive") in (0.0, 400.0):
         assert spikes.mean() > 0.99 if case["drive"] else not spikes.any()
+    elif "drive" in case:
+        assert spikes[0].any()
 
 
 @KINDS
