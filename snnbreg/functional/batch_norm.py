@@ -26,6 +26,10 @@ from torch.nn import functional
 Sums = Callable[[Tensor, Tensor], Tensor]
 Add = Callable[[Tensor], object]
 """Replaces a tensor by its sum over all processes, in place."""
+ROUNDING = 1e-12
+"""Share of the mean square below which a variance is rounding. It is zero then, as that of a neuron
+whose weights are all zero, and so is the gradient of w, of which optimizers would make full steps.
+"""
 
 
 def column_sums(a: Tensor, b: Tensor) -> Tensor:
@@ -125,7 +129,8 @@ class _BatchNorm(torch.autograd.Function):
             add(whole)
             rows, found = whole[:1], whole[1:].view(found.shape)
         mean, squares = (found / rows).unbind()
-        variance = (squares - mean * mean).clamp(min=0.0)
+        variance = squares - mean * mean
+        variance = variance * (variance > ROUNDING * squares)
         used_mean, used_variance = mean.to(x.dtype), variance.to(x.dtype)
         y = functional.batch_norm(x, used_mean, used_variance, weight, bias, eps=eps)
         return y, mean, variance, rows
@@ -144,7 +149,7 @@ class _BatchNorm(torch.autograd.Function):
         x, weight, mean, variance, rows = ctx.saved_tensors
         scale = (variance + ctx.eps).rsqrt()
         own = ctx.sums(grad, x)
-        by_bias, by_weight = own[0], (own[1] - mean * own[0]) * scale
+        by_bias, by_weight = own[0], (own[1] - mean * own[0]) * scale * (variance > 0)
         whole = torch.stack([by_bias, by_weight])
         if ctx.add is not None:
             whole = whole * ctx.counts

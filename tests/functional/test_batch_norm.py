@@ -120,6 +120,25 @@ def test_rows_that_do_not_count_move_nothing() -> None:
     assert y.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_channel_that_never_changes_has_no_variance_and_no_gradient_by_rounding(
+    dtype: torch.dtype,
+) -> None:
+    """As behind weights that are all zero. The other channel varies little, but does."""
+    x = torch.tensor([0.1, 0.3], dtype=dtype).repeat(1000, 1)
+    x[::2, 1] *= 1 + 1e-5
+    x.requires_grad_()
+    weight, bias = (leaf(torch.full((2,), value, dtype=dtype)) for value in (2.0, 0.5))
+    y, _, variance, _ = batch_norm(x, weight, bias, 1e-5)
+    y.backward(made((1000, 2)).to(dtype))
+    assert variance[0] == 0
+    assert variance[1] == pytest.approx((0.3e-5 / 2) ** 2, rel=0.02)
+    assert weight.grad is not None
+    assert weight.grad[0] == 0
+    assert weight.grad[1] != 0
+    torch.testing.assert_close(y[:, 0], bias[:1].expand(1000), atol=1e-5, rtol=0)
+
+
 def test_one_row_is_refused() -> None:
     with pytest.raises(ValueError, match=r"two values per channel to train, got \(1, 4\)"):
         batch_norm(made((1, 4)), None, None, 1e-5)
