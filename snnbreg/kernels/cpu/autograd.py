@@ -176,8 +176,7 @@ STEPS = operator(
 )
 BACKWARD = operator(
     "axonal_backward(Tensor grad, Tensor? grad_end, Tensor? grad_link, Tensor weight, "
-    "Tensor? mask, Tensor history, Tensor membrane, Tensor counters, "
-    "Tensor ages, Tensor kernel, "
+    "Tensor? mask, Tensor history, Tensor membrane, Tensor counters, Tensor ages, Tensor kernel, "
     f"{NEURON}, bool need_weight, bool need_kernel) -> (Tensor, Tensor, Tensor, Tensor)",
     _backward,
     _fake_backward,

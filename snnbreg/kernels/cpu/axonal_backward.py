@@ -129,7 +129,7 @@ def _lif_step_backward(
     like = state[0, 0, 0]
     for j in range(neurons):
         at = j * LANES
-        value = _spike_gradient(t, j, steps, grad_z, ages, kernel, recursion)
+        value = _spike_gradient(t, j, grad_z, ages, kernel, recursion)
         place = ((tile * steps + t) * neurons + j) * LANES
         h = load(membrane, place)
         prefetch(membrane, place - AHEAD * neurons * LANES)
@@ -154,7 +154,7 @@ def _past_spikes_backward(
     for j in range(recursion.shape[1]):
         value = broadcast(0.0)
         if t + ages[j, 2] > 0:
-            value = _spike_gradient(t, j, grad_z.shape[0], grad_z, ages, kernel, recursion)
+            value = _spike_gradient(t, j, grad_z, ages, kernel, recursion)
         store(work, j * LANES, narrow(value, like) * kernel[j, 5])
 
 
@@ -162,14 +162,14 @@ def _past_spikes_backward(
 def _spike_gradient(
     t: int,
     j: int,
-    steps: int,
     grad_z: np.ndarray,
     ages: np.ndarray,
     kernel: np.ndarray,
     recursion: np.ndarray,
 ) -> Any:
-    """s^2 g[t] of neuron j; t counts from the first of ``steps``, so may be < 0."""
-    plane, at, rows = recursion.shape[1] * LANES, j * LANES, grad_z.shape[1]
+    """s^2 g[t] of neuron j; t counts from the first step of ``grad_z``, so may be < 0."""
+    steps, rows, _ = grad_z.shape
+    plane, at = recursion.shape[1] * LANES, j * LANES
     enter, cross, leave = t + ages[j, 0], t + ages[j, 1], t + ages[j, 2]
     entered = load_where(grad_z, (enter * rows + j) * LANES, 0 <= enter < steps, 0.0)
     crossed = load_where(grad_z, (cross * rows + j) * LANES, 0 <= cross < steps, 0.0)

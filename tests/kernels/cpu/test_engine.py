@@ -45,7 +45,7 @@ def test_equals_the_reference(oracles, synaptic, reset, detach, surrogate):
         {"reach": 1e30},  # beyond all whole numbers
         {"lowest": -6.0},  # negative delays lose mass
         {"lowest": -6.0, "whole": True},
-        {"T": 40, "whole": True, "drive": 1.6},  # as before, of spikes at the first step too
+        {"T": 40, "whole": True, "drive": 1.6},  # spikes of the first step on peaks
         {"drive": 0.0},  # nobody fires
         {"drive": 400.0},  # nearly everybody fires at every step
         {"T": 120, "N": 4, "sigma": 40.0, "reach": 50.0},
